@@ -1,0 +1,153 @@
+"""Settings of each kind of sink."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from agent.alarms.model import Kind
+from agent.settings.types import HttpUrl, Name, Port, Seconds, Section
+
+UNSENT_BY_DEFAULT = frozenset({Kind.ACCESS_GRANTED})
+
+
+class _Sink(Section):
+    name: Name
+    """unique; small letters, digits and hyphens"""
+    sources: list[Name] | None = None
+    """only alarms of these sources; absent: all"""
+    kinds: list[Kind] | None = None
+    """only these kinds; absent: everything but access_granted"""
+    armed: Literal["armed", "disarmed", "any"] = "any"
+    """"armed": leaves out what a device says was raised while disarmed; "disarmed": only that"""
+    hold_repeats_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
+    """flapping protection: the same device, kind and restoral again within this time is held back and counted; 0: off"""
+
+    def wants(self, source: str, kind: Kind, armed: bool | None) -> bool:
+        if self.sources is not None and source not in self.sources:
+            return False
+        if kind in UNSENT_BY_DEFAULT if self.kinds is None else kind not in self.kinds:
+            return False
+        return not (armed is False and self.armed == "armed") and not (armed is not False and self.armed == "disarmed")
+
+
+class Standby(Section):
+    host: str
+    port: Port
+    supervision_interval_s: Annotated[float, Field(ge=0, le=86400)] = 300.0
+    """NULL messages to the standby receiver; 0: none"""
+
+
+def _key(value: SecretStr) -> SecretStr:
+    decode_key(value.get_secret_value())
+    return value
+
+
+def decode_key(text: str) -> bytes:
+    """A receiver's AES key from "hex:…" or "text:…": 16, 24 or 32 bytes. Raises ValueError without showing it.
+
+    "32 characters" is AES-128 in hex for one maker and AES-256 as text for the other, so the prefix is required.
+    """
+    form, colon, rest = text.partition(":")
+    if not colon or form not in ("hex", "text"):
+        raise ValueError('must begin with "hex:" or "text:"')
+    try:
+        key = bytes.fromhex(rest) if form == "hex" else rest.encode("ascii")
+    except ValueError:
+        raise ValueError(f'after "{form}:" come {"hex digits" if form == "hex" else "ASCII characters"} only') from None
+    if len(key) not in (16, 24, 32):
+        raise ValueError(f"must decode to 16, 24 or 32 bytes, not {len(key)}")
+    return key
+
+
+class CodeOverride(Section):
+    """What one kind is called on the line, for a receiver whose template differs."""
+
+    sia: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    sia_restoral: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    cid: Annotated[str, Field(pattern=r"^[0-9A-F]{3}$")] | None = None
+
+
+class Dc09Sink(_Sink):
+    kind: Literal["sia-dc09"]
+    host: str
+    """name or address of the receiver"""
+    port: Port
+    protocol: Literal["tcp", "udp"] = "tcp"
+    receiver: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{1,6}$")] = "0"
+    """the R field"""
+    line_prefix: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{1,6}$")] = "0"
+    """the L field"""
+    account: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{3,16}$")] | None = None
+    """account of supervision messages and of alarms without one; absent: the first source's that has one"""
+    format: Literal["sia-dcs", "adm-cid"] = "sia-dcs"
+    """how events are coded; Contact ID has no text and no zone above 999"""
+    encryption_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
+    """AES key, "hex:…" or "text:…": 16, 24 or 32 bytes once decoded"""
+    standby: Standby | None = None
+    """a second receiver, used while the first does not answer"""
+    supervision_interval_s: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    """NULL messages; 0: none"""
+    reply_timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+    """how long an acknowledgement may take before the message is sent again"""
+    periodic_test_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 0.0
+    """how often a periodic test event (RP) is raised; 0: none"""
+    codes: dict[Kind, CodeOverride] = {}
+    """kind -> codes on the line, beside the built-in table"""
+    raw_text: bool = False
+    """send the device's letters as Windows-1252 in the text fields, for receivers set to allow it"""
+
+
+class WebhookSink(_Sink):
+    kind: Literal["webhook"]
+    url: HttpUrl
+    secret: SecretStr | None = None
+    """signs the body: HMAC-SHA256 in Varde-Signature"""
+    ca_file: Path | None = None
+    timeout_s: Seconds = 10.0
+
+
+def _mqtt(value: str) -> str:
+    if not re.match(r"^mqtts?://([^\s/@]+@)?[^\s/@]+/?$", value):
+        raise ValueError('must be "mqtt://user@host:port" or "mqtts://…"')
+    if re.match(r"^mqtts?://[^@]*:[^@]*@", value):
+        raise ValueError("the password belongs in the key password, not in the url")
+    return value.rstrip("/")
+
+
+class MqttSink(_Sink):
+    kind: Literal["mqtt"]
+    url: Annotated[str, AfterValidator(_mqtt)]
+    """mqtts://user@host:8883; mqtt:// is without TLS"""
+    password: SecretStr | None = None
+    topic: str = "varde/{site}/{source}/alarms"
+    """{site}, {source} and {kind} are filled in"""
+    ca_file: Path | None = None
+    client_id: str | None = None
+    """absent: varde-<site>-<sink>"""
+    timeout_s: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _topic(self) -> Self:
+        if re.search(r"[+#\0]", self.topic) or not self.topic or self.topic.startswith("$"):
+            raise ValueError("topic: a topic to publish on has no wildcards")
+        if set(re.findall(r"\{(\w*)\}", self.topic)) - {"site", "source", "kind"}:
+            raise ValueError("topic: only {site}, {source} and {kind} are filled in")
+        return self
+
+
+class MilestoneSink(_Sink):
+    kind: Literal["milestone"]
+    url: HttpUrl
+    username: str
+    password: SecretStr
+    grant: Literal["basic", "windows"] = "basic"
+    idp_url: HttpUrl | None = None
+    camera: str
+    """id of the camera in XProtect that the alarms stand on"""
+    ca_file: Path | None = None
+    timeout_s: Seconds = 10.0
+
+
+SinkSettings = Annotated[Dc09Sink | WebhookSink | MqttSink | MilestoneSink, Field(discriminator="kind")]

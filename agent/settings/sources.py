@@ -1,0 +1,111 @@
+"""Settings of each kind of source."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from agent.alarms.model import Kind
+from agent.settings.types import Account, HttpUrl, Name, Seconds, Section, ZoneAt
+
+
+def _start(value: str) -> str:
+    if value not in ("now", "beginning"):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError('must be "now", "beginning" or an ISO 8601 instant') from None
+    return value
+
+
+class _Source(Section):
+    name: Name
+    """unique; small letters, digits and hyphens; in logs, metrics and alarms"""
+    start_from: Annotated[str, AfterValidator(_start)] = "now"
+    """which alarms count at the very first poll: "now", "beginning" or an ISO 8601 instant"""
+    account: Account | None = None
+    """the client the alarms belong to, as the receiver knows it: 3-16 hex digits"""
+    zones: dict[str, Annotated[int, Field(ge=0, le=999)] | ZoneAt] = {}
+    """device's camera, door or zone id -> zone number at the monitoring centre, or { account, zone }"""
+    ca_file: Path | None = None
+    """PEM file of the authority that signed the device's certificate; absent: the system's authorities"""
+    timeout_s: Seconds = 10.0
+    """how long one answer of the device may take"""
+    lost_after_s: Annotated[float, Field(ge=0, le=86400)] = 5.0
+    """a device silent this long is reported as source_lost"""
+    state_interval_s: Seconds = 15.0
+    """how often slow lists are read: batteries, cameras"""
+
+    def place_of(self, device: str) -> tuple[str, int]:
+        """Account and zone number of a device's camera, door or zone ("" where no account is configured)."""
+        mapped = self.zones.get(device)
+        if isinstance(mapped, ZoneAt):
+            return mapped.account, mapped.zone
+        if mapped is None:
+            mapped = int(device) if device.isdecimal() and int(device) <= 999 else 0
+        return self.account or "", mapped
+
+
+class DavantisSource(_Source):
+    kind: Literal["davantis"]
+    url: HttpUrl
+    """address of the device, for instance "http://192.168.1.100:21000\""""
+    username: str
+    password: SecretStr = SecretStr("")
+    poll_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 0.25
+    """seconds between polls"""
+    armed_only: bool = True
+    """only alarms of armed cameras"""
+    system_events: bool = True
+    """camera 0, sabotage, armed/disarmed, camera lost: read whatever armed_only says"""
+
+
+class LocktSource(_Source):
+    kind: Literal["lockt"]
+    url: HttpUrl = "https://cloudapi.lockt.com"
+    api_user: str
+    api_key: SecretStr
+    poll_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 15.0
+    """seconds between polls; the vendor's cloud asks for modesty"""
+    low_battery: Annotated[int, Field(ge=0, le=100)] = 20
+    """percent at which a lock's battery is low; 0: never"""
+    codes: dict[str, Kind] = {}
+    """event code ("49") or code and subcode ("49/104") -> kind, beside the built-in table"""
+
+
+class SensaphoneSource(_Source):
+    kind: Literal["sensaphone"]
+    url: HttpUrl = "https://rest.sensaphone.net"
+    username: str
+    password: SecretStr
+    poll_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 30.0
+    """seconds between polls"""
+
+
+class MilestoneSource(_Source):
+    kind: Literal["milestone"]
+    url: HttpUrl
+    """address of the API gateway, for instance "https://vms.example.no\""""
+    username: str
+    """an XProtect user; for grant = "windows" with its domain: "DOMAIN\\\\user\""""
+    password: SecretStr
+    grant: Literal["basic", "windows"] = "basic"
+    idp_url: HttpUrl | None = None
+    """identity provider; absent: found from url"""
+    poll_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 1.0
+    """seconds between polls"""
+    page_size: Annotated[int, Field(ge=1, le=1000)] = 100
+    """alarms a page"""
+
+
+SourceSettings = Annotated[
+    DavantisSource | LocktSource | SensaphoneSource | MilestoneSource, Field(discriminator="kind")
+]
+
+
+def kinds() -> list[str]:
+    return ["davantis", "lockt", "sensaphone", "milestone"]
+
+
+AnySource: Any = DavantisSource | LocktSource | SensaphoneSource | MilestoneSource
