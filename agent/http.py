@@ -1,10 +1,10 @@
 """The one place that makes HTTP clients: timeouts, limits, TLS, redirects, fault classes.
 
-Facts (httpx 0.28). Its timeouts count per socket operation, so a peer that dribbles a byte a second never trips them; it
-follows redirects with the caller's headers to another port of the same host; it inflates whatever it is sent; building a client
-costs 60 ms of TLS set-up. Decisions: one client per device for the daemon's life; every request has one deadline
-for the whole exchange and one cap on the bytes read; bodies travel uncompressed; a redirect is followed within the
-same origin only, so that a token never reaches another host.
+Facts (httpx 0.28). Its timeouts count per socket operation, so a peer that dribbles a byte a second never trips
+them; it follows redirects with the caller's headers to another port of the same host; it inflates whatever it is
+sent; building a client costs 60 ms of TLS set-up. Decisions: one client per device for the daemon's life; every
+request has one deadline for the whole exchange and one cap on the bytes read; bodies travel uncompressed; a redirect
+is followed within the same origin only, so that a token never reaches another host.
 """
 
 import ssl

@@ -2,7 +2,8 @@
 
 Later wins: file, then credentials, then variables. A variable's path is nested by `__`, entries of `sources` and
 `sinks` are named by index or by name: `VARDE_SHARE__PASSWORD`, `VARDE_SOURCES__YARD__PASSWORD`. A credential's file
-is named the same way with `_`: `share_password`, `console_token`, `source_yard_password`, `sink_receiver_encryption_key`.
+is named the same way with `_`: `share_password`, `console_token`, `source_yard_password`,
+`sink_receiver_encryption_key`.
 """
 
 import json

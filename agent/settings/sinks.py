@@ -22,7 +22,7 @@ class _Sink(Section):
     armed: Literal["armed", "disarmed", "any"] = "any"
     """"armed": leaves out what a device says was raised while disarmed; "disarmed": only that"""
     hold_repeats_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
-    """flapping protection: the same device, kind and restoral again within this time is held back and counted; 0: off"""
+    """flapping protection: the same device, kind and restoral again within this time is held back, counted; 0: off"""
 
     def wants(self, source: str, kind: Kind, armed: bool | None) -> bool:
         if self.sources is not None and source not in self.sources:
