@@ -114,7 +114,7 @@ async def serve(
     config.graceful_timeout = GRACE_S
     config.shutdown_timeout = GRACE_S
     config.read_timeout = int(read_timeout_s)
-    config.keep_alive_timeout = 75
+    config.keep_alive_timeout = 20
     config.keep_alive_max_requests = 1_000_000
     config.include_server_header = False
     config.errorlog = None
@@ -139,7 +139,7 @@ async def serve(
 
 
 class BodyLimit:
-    """ASGI middleware: a request body over the cap is 413, by its declared length or as soon as it has grown past it."""
+    """ASGI middleware: a request body over the cap is 413, by its declared length or once it has grown past it."""
 
     def __init__(self, app: App, max_bytes: int) -> None:
         self.app = app
@@ -154,26 +154,27 @@ class BodyLimit:
             await self._too_large(send)
             return
         size = 0
-        answered = False
+        answered = refused = False
 
         async def counted() -> MutableMapping[str, Any]:
-            nonlocal size
+            nonlocal size, refused
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self.max_bytes:
-                raise _TooLarge
-            return message
+            if size > self.max_bytes and not refused:
+                # Frameworks turn an exception from here into their own 400, so the answer is given at once and
+                # the application sees a caller that has gone.
+                refused = True
+                if not answered:
+                    await self._too_large(send)
+            return {"type": "http.disconnect"} if refused else message
 
-        async def noted(message: MutableMapping[str, Any]) -> None:
+        async def unless_refused(message: MutableMapping[str, Any]) -> None:
             nonlocal answered
             answered = True
-            await send(message)
+            if not refused:
+                await send(message)
 
-        try:
-            await self.app(scope, counted, noted)
-        except _TooLarge:
-            if not answered:
-                await self._too_large(send)
+        await self.app(scope, counted, unless_refused)
 
     async def _too_large(self, send: Send) -> None:
         body = b'{"detail":"the body is larger than %d bytes"}' % self.max_bytes
@@ -184,7 +185,3 @@ class BodyLimit:
         ]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-class _TooLarge(Exception):
-    pass
