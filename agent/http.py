@@ -9,7 +9,7 @@ is followed within the same origin only, so that a token never reaches another h
 
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +108,27 @@ async def _read(response: httpx.Response, max_bytes: int, where: str) -> None:
     """Read the body into `response`, at most `max_bytes`."""
     parts: list[bytes] = []
     size = 0
-    async for part in response.aiter_raw():
+    body = response.aiter_raw()
+    async for part in body:
         size += len(part)
         if size > max_bytes:
+            await abandon(response, body)
             raise Fault(FaultClass.PROTOCOL, f"{where} answers with more than {max_bytes} bytes.")
         parts.append(part)
     # httpx has no public way to hand a streamed body back; its own `aread` sets this very attribute. A body that is
     # encoded although we asked for none stays as it is, and fails as what it is: not the promised answer.
     response._content = b"".join(parts)
+
+
+async def abandon(response: httpx.Response, body: AsyncIterator[bytes]) -> None:
+    """Leave a body that is not read to its end.
+
+    httpx closes the connection but leaves its generators suspended, which trio then reports when they are collected;
+    one more step over the closed connection ends them.
+    """
+    await response.aclose()
+    with suppress(httpx.HTTPError, httpx.StreamError, StopAsyncIteration):
+        await anext(body)
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext | bool:

@@ -12,7 +12,8 @@ import hashlib
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -131,8 +132,9 @@ class Connection:
             async for _ in self.client:
                 pass
         else:
-            async for part in canned(trouble):
-                await self.client.send_all(part)
+            async with aclosing(canned(trouble)) as parts:
+                async for part in parts:
+                    await self.client.send_all(part)
         return False
 
     def reset(self) -> None:
@@ -141,7 +143,7 @@ class Connection:
             self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
 
-async def canned(trouble: Trouble) -> AsyncIterator[bytes]:
+async def canned(trouble: Trouble) -> AsyncGenerator[bytes, None]:
     """The bytes of an answer that never came from the simulator; none for CLOSE."""
     if trouble.ill is Ill.GARBAGE:
         yield hashlib.shake_256(b"varde").digest(512)

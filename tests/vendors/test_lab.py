@@ -53,7 +53,7 @@ async def test_the_app_answers_and_requests_are_noted(laboratory: Laboratory, cl
         (Ill.RESET, FaultClass.REFUSED),
         (Ill.CLOSE, FaultClass.PROTOCOL),
         (Ill.GARBAGE, FaultClass.PROTOCOL),
-        pytest.param(Ill.HUGE, FaultClass.PROTOCOL, marks=pytest.mark.filterwarnings("ignore")),
+        (Ill.HUGE, FaultClass.PROTOCOL),
     ],
 )
 async def test_a_trouble_befalls_as_many_requests_as_told(
