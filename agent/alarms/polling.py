@@ -1,0 +1,226 @@
+"""The one polling loop: schedule, timeout, back-off, transitions, metrics. A source is one method; this is the rest.
+
+              ok                     fault                         silent for lost_after_s
+    starting ────→ up ──────────────────────────→ down ─────────────────────────────────────→ down, source_lost journalled
+                   ↑                               │                                                 │
+                   └──────────── ok ───────────────┴───────────── ok, source_restored journalled ────┘
+
+A device is silent from the start of the first poll that it has not answered. The first poll after a start counts like any other.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+
+from agent.alarms.history import LastHour
+from agent.alarms.journal import Journal
+from agent.alarms.model import Alarm, Kind, Poll, Position, Source, instant
+from agent.alarms.schedule import Ticks, backoff_s
+from agent.faults import Fault, FaultClass
+from agent.metrics import Metrics
+from agent.settings.sources import SourceSettings
+
+log = logging.getLogger("varde.polling")
+
+LONGEST_POLL_S = 120.0  # a backlog is walked in many requests, each with its own limit; the walk has this one
+OWN_EPOCH = "varde"  # numbering of the alarms that the loop itself raises
+
+
+class Poller:
+    """Polls one source for ever. `run` never returns; the source is closed when it is cancelled.
+
+    The attributes are the source's state for status, console and metrics: `state` is "starting", "up" or "down".
+    """
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        source: Source,
+        journal: Journal,
+        metrics: Metrics,
+        *,
+        phase_s: float = 0.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings = settings
+        self.source = source
+        self.name = settings.name
+        self.history = LastHour()
+        self.state = "starting"
+        self.since = now()
+        self.polls = 0
+        self.errors = 0
+        self.last_poll_at: datetime | None = None
+        self.last_alarm_at: datetime | None = None
+        self.fault: Fault | None = None
+        self.lost = False
+        self.heartbeat = 0.0  # trio time of the last sign of life of the loop itself
+        self._journal = journal
+        self._metrics = metrics
+        self._phase_s = phase_s
+        self._now = now
+        self._position: Position | None = None
+        self._failures = 0
+        self._silent_since: float | None = None
+        self._lost_at: float | None = None
+        self._count_ok = metrics.source_polls.labels(self.name, "ok")
+        self._poll_seconds = metrics.source_poll_seconds.labels(self.name)
+        self._up = metrics.source_up.labels(self.name, settings.kind)
+
+    async def run(self) -> None:
+        self._position = await self._journal.position(self.name)
+        self.lost = await self._was_lost()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_silence)
+                await self._poll_for_ever()
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(1):
+                await self.source.aclose()
+
+    def status(self) -> dict[str, Any]:
+        """The entry of `GET /api/v1/sources`."""
+        return {
+            "name": self.name,
+            "kind": self.settings.kind,
+            "state": self.state,
+            "since": instant(self.since),
+            "last_poll_at": instant(self.last_poll_at) if self.last_poll_at else None,
+            "last_alarm_at": instant(self.last_alarm_at) if self.last_alarm_at else None,
+            "polls": self.polls,
+            "errors": self.errors,
+            "error": str(self.fault) if self.fault else None,
+        }
+
+    async def _poll_for_ever(self) -> None:
+        ticks = Ticks(self.settings.poll_interval_s, trio.current_time() + self._phase_s)
+        await trio.sleep_until(ticks.next)
+        while True:
+            wait_s = await self._once()
+            if wait_s is None:
+                await trio.sleep_until(ticks.after(trio.current_time()))
+            else:
+                await trio.sleep(wait_s)
+
+    async def _once(self) -> float | None:
+        """One poll; seconds to wait before the next, None to keep to the rate."""
+        begun = self.heartbeat = trio.current_time()
+        if self._silent_since is None:
+            self._silent_since = begun
+        try:
+            with trio.fail_after(LONGEST_POLL_S):
+                poll = await self.source.poll(self._position)
+        except Fault as fault:
+            return await self._failed(fault)
+        except trio.TooSlowError:
+            return await self._failed(Fault(FaultClass.SLOW, f"{self.name} has not answered for {LONGEST_POLL_S:g} s."))
+        except Exception as error:
+            # A device's answer that our own code trips over is the device's protocol fault to the outside and a defect
+            # of ours in the log: it must be seen, and must not stop the other sources.
+            if self._failures == 0:
+                log.exception("source=%s an answer could not be understood", self.name)
+            return await self._failed(
+                Fault(
+                    FaultClass.PROTOCOL, f"{self.name} gave an answer that is not understood ({type(error).__name__})."
+                )
+            )
+        self._poll_seconds.observe(trio.current_time() - begun)
+        return await self._answered(poll)
+
+    async def _answered(self, poll: Poll) -> float | None:
+        self.polls += 1
+        self._count_ok.inc()
+        self.last_poll_at = self._now()
+        self._silent_since = None
+        if not await self._keep(poll):
+            return 1.0
+        self.history.add(trio.current_time(), polls=1, alarms=len(poll.alarms))
+        if self.state != "up":
+            await self._came_up()
+        return 0.0 if poll.more else None
+
+    async def _keep(self, poll: Poll) -> bool:
+        """Journal what is new. False: the disk would not take it, and the same poll is repeated."""
+        if not poll.alarms and poll.position == self._position:
+            return True
+        try:
+            recorded = await self._journal.record(self.name, poll.alarms, poll.position, self.settings.place_of)
+        except sqlite3.Error as error:
+            if self.fault is None or self.state != "down":
+                log.error("source=%s alarms cannot be journalled: %s. Check the disk's free space", self.name, error)
+            self._go_down(Fault(FaultClass.REJECTED, f"The journal cannot be written: {error}."))
+            return False
+        self._position = poll.position
+        if recorded:
+            self.last_alarm_at = recorded[-1].received_at
+        return True
+
+    async def _failed(self, fault: Fault) -> float:
+        self.errors += 1
+        self._failures += 1
+        self.history.add(trio.current_time(), errors=1)
+        self._metrics.source_polls.labels(self.name, fault.fault_class.value).inc()
+        if self.state != "down":
+            log.warning("source=%s down fault=%s %s", self.name, fault.fault_class, fault)
+        elif self.fault is None or fault.fault_class is not self.fault.fault_class:
+            log.warning("source=%s still down, now fault=%s %s", self.name, fault.fault_class, fault)
+        self._go_down(fault)
+        return backoff_s(self._failures, fault, shortest_s=max(0.25, self.settings.poll_interval_s))
+
+    def _go_down(self, fault: Fault) -> None:
+        if self.state != "down":
+            self.since = self._now()
+        self.state = "down"
+        self.fault = fault
+        self._up.set(0)
+
+    async def _came_up(self) -> None:
+        before, failures, since = self.state, self._failures, self.since
+        self.state, self.fault, self.since, self._failures = "up", None, self._now(), 0
+        self._up.set(1)
+        if before == "down":
+            seconds = (self.since - since).total_seconds()
+            log.info("source=%s up again after %.1f s and %d failures", self.name, seconds, failures)
+        else:
+            log.info("source=%s up", self.name)
+        if self.lost:
+            await self._raise(Kind.SOURCE_RESTORED, f"{self.name} answers again.")
+
+    async def _watch_silence(self) -> None:
+        """Report the source as lost once it has been silent for `lost_after_s`; also while a poll still hangs."""
+        step_s = max(0.05, min(1.0, self.settings.lost_after_s / 5))
+        while True:
+            await trio.sleep(step_s)
+            if self.lost or self._silent_since is None:
+                continue
+            if trio.current_time() - self._silent_since >= self.settings.lost_after_s:
+                reason = str(self.fault) if self.fault else "It does not answer."
+                await self._raise(Kind.SOURCE_LOST, f"{self.name} is lost. {reason}")
+
+    async def _raise(self, kind: Kind, description: str) -> None:
+        """Journal an alarm of the loop's own; kept for the next try where the disk will not take it."""
+        moment = self._now()
+        alarm = Alarm(
+            native_id=f"{kind.value}-{instant(moment)}",
+            kind=kind,
+            occurred_at=moment,
+            description=description,
+            restoral=kind is Kind.SOURCE_RESTORED,
+            epoch=OWN_EPOCH,
+        )
+        try:
+            await self._journal.record(self.name, [alarm], None, self.settings.place_of)
+        except sqlite3.Error:
+            return
+        self.lost = kind is Kind.SOURCE_LOST
+
+    async def _was_lost(self) -> bool:
+        """Whether the last word about this source, before this start, was that it is lost."""
+        kinds = (Kind.SOURCE_LOST, Kind.SOURCE_RESTORED)
+        pages = [await self._journal.alarms(source=self.name, kind=kind, newest_first=True, limit=1) for kind in kinds]
+        newest = max((page[0] for page in pages if page), key=lambda entry: entry.id, default=None)
+        return newest is not None and newest.alarm.kind is Kind.SOURCE_LOST
