@@ -1,11 +1,11 @@
 """The one polling loop: schedule, timeout, back-off, transitions, metrics. A source is one method; this is the rest.
 
-              ok                     fault                         silent for lost_after_s
-    starting ────→ up ──────────────────────────→ down ─────────────────────────────────────→ down, source_lost journalled
-                   ↑                               │                                                 │
-                   └──────────── ok ───────────────┴───────────── ok, source_restored journalled ────┘
+              ok                    fault                   silent for lost_after_s
+    starting ────→ up ────────────────────────→ down ──────────────────────→ down, source_lost journalled
+                   ↑                             │                                        │
+                   └─────────── ok ──────────────┴──────── ok, source_restored journalled ┘
 
-A device is silent from the start of the first poll that it has not answered. The first poll after a start counts like any other.
+A device is silent from the start of the first poll that it has not answered; the very first poll counts like any other.
 """
 
 import logging
@@ -66,7 +66,6 @@ class Poller:
         self._position: Position | None = None
         self._failures = 0
         self._silent_since: float | None = None
-        self._lost_at: float | None = None
         self._count_ok = metrics.source_polls.labels(self.name, "ok")
         self._poll_seconds = metrics.source_poll_seconds.labels(self.name)
         self._up = metrics.source_up.labels(self.name, settings.kind)
@@ -140,7 +139,7 @@ class Poller:
             return 1.0
         self.history.add(trio.current_time(), polls=1, alarms=len(poll.alarms))
         if self.state != "up":
-            await self._came_up()
+            self._came_up()
         return 0.0 if poll.more else None
 
     async def _keep(self, poll: Poll) -> bool:
@@ -178,7 +177,7 @@ class Poller:
         self.fault = fault
         self._up.set(0)
 
-    async def _came_up(self) -> None:
+    def _came_up(self) -> None:
         before, failures, since = self.state, self._failures, self.since
         self.state, self.fault, self.since, self._failures = "up", None, self._now(), 0
         self._up.set(1)
@@ -187,17 +186,17 @@ class Poller:
             log.info("source=%s up again after %.1f s and %d failures", self.name, seconds, failures)
         else:
             log.info("source=%s up", self.name)
-        if self.lost:
-            await self._raise(Kind.SOURCE_RESTORED, f"{self.name} answers again.")
 
     async def _watch_silence(self) -> None:
-        """Report the source as lost once it has been silent for `lost_after_s`; also while a poll still hangs."""
-        step_s = max(0.05, min(1.0, self.settings.lost_after_s / 5))
+        """Report the source as lost once it has been silent for `lost_after_s`, also while a poll still hangs, and as
+        restored once it answers. In a task of its own, so that a full disk only postpones the report.
+        """
         while True:
-            await trio.sleep(step_s)
-            if self.lost or self._silent_since is None:
-                continue
-            if trio.current_time() - self._silent_since >= self.settings.lost_after_s:
+            await trio.sleep(0.1)
+            silent_s = 0.0 if self._silent_since is None else trio.current_time() - self._silent_since
+            if self.lost and self.state == "up":
+                await self._raise(Kind.SOURCE_RESTORED, f"{self.name} answers again.")
+            elif not self.lost and self._silent_since is not None and silent_s >= self.settings.lost_after_s:
                 reason = str(self.fault) if self.fault else "It does not answer."
                 await self._raise(Kind.SOURCE_LOST, f"{self.name} is lost. {reason}")
 
