@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 @dataclass
 class Site:
     """`listeners` maps "patriot", "console", "metrics" to the address each is reached at. `pollers` and `dispatchers`
-    change when the configuration is reloaded: look names up, keep none. `problems` are sentences about what could not be
-    done as configured (a reload that was refused, a database that was set aside), each until it is cured.
+    change when the configuration is reloaded: look names up, keep none. `problems` maps a code to a sentence about what
+    could not be done as configured (a reload that was refused, a database that was set aside), each until it is cured.
     """
 
     settings: "Settings"
