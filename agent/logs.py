@@ -85,7 +85,7 @@ class _PrivateFile(logging.handlers.RotatingFileHandler):
 class _Line(logging.Formatter):
     """`2026-11-29T20:14:38Z info polling source=yard up`; a message never spans lines except for a traceback."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self, *, journald: bool) -> None:
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%SZ")

@@ -86,19 +86,24 @@ class Supervisor:
         return all(service.alive() for service in self._services.values())
 
     async def _keep(self, service: Service) -> None:
-        with service.scope:
-            pause_s = FIRST_PAUSE_S
-            while True:
-                self._enter(service, "running")
-                begun = trio.current_time()
-                error = await _outcome(service)
-                if trio.current_time() - begun >= STEADY_S:
-                    pause_s = FIRST_PAUSE_S
-                self._failed(service, error, pause_s)
-                await trio.sleep(pause_s)
-                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
-        del self._services[service.name]
-        service.gone.set()
+        try:
+            with service.scope:
+                await self._restart_for_ever(service)
+        finally:
+            del self._services[service.name]
+            service.gone.set()
+
+    async def _restart_for_ever(self, service: Service) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._enter(service, "running")
+            begun = trio.current_time()
+            error = await _outcome(service)
+            if trio.current_time() - begun >= STEADY_S:
+                pause_s = FIRST_PAUSE_S
+            self._failed(service, error, pause_s)
+            await trio.sleep(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     def _enter(self, service: Service, state: str) -> None:
         service.state = state
@@ -122,7 +127,11 @@ async def _outcome(service: Service) -> BaseException:
         return error
     except BaseExceptionGroup as group:
         cancelled, failures = group.split(trio.Cancelled)
-        if cancelled is not None or not isinstance(failures, ExceptionGroup):
+        if cancelled is not None:
+            if failures is not None:
+                log.error("service=%s failed while it was stopped", service.name, exc_info=failures)
+            raise cancelled from None
+        if not isinstance(failures, ExceptionGroup):
             raise
         return failures
     return RuntimeError("ended by itself")
