@@ -45,7 +45,8 @@ class HttpClient:
         self.timeout_s = timeout_s
         self._client = httpx.AsyncClient(
             verify=_tls(ca_file),
-            timeout=httpx.Timeout(timeout_s),
+            # A shorter wait for the connection than for the exchange, or a silent address would pass for a slow device.
+            timeout=httpx.Timeout(timeout_s, connect=0.8 * timeout_s),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             auth=auth,
             headers={"User-Agent": f"varde/{__version__}", "Accept-Encoding": "identity", **(headers or {})},
@@ -72,7 +73,7 @@ class HttpClient:
         with faults(self.url, deadline_s), trio.fail_after(deadline_s):
             for _ in range(MAX_REDIRECTS + 1):
                 async with self._client.stream(method, self._absolute(path), **options) as response:
-                    if response.is_redirect:
+                    if response.has_redirect_location:
                         path = self._same_origin(response)
                         continue
                     await _read(response, max_bytes, self.url)
