@@ -1,0 +1,28 @@
+"""`varde run`: the daemon."""
+
+import sys
+
+import click
+import trio
+
+from agent.cli import CONFIGURATION_EXIT
+from agent.cli.configuration import config_path, settings_of
+
+
+@click.command()
+@click.pass_context
+def run(ctx: click.Context) -> None:
+    """Run the agent until SIGTERM or SIGINT.
+
+    SIGHUP reloads configuration and keys: a source or sink that was added, changed or removed takes effect; a broken
+    file keeps the old settings and says so.
+    """
+    from agent.daemon import CannotStart, run_daemon
+
+    settings = settings_of(ctx)
+    try:
+        trio.run(run_daemon, settings, config_path(ctx))
+    except* CannotStart as group:
+        for error in group.exceptions:
+            click.echo(str(error), err=True)
+        sys.exit(CONFIGURATION_EXIT)
