@@ -4,6 +4,9 @@ Later wins: file, then credentials, then variables. A variable's path is nested 
 `sinks` are named by index or by name: `VARDE_SHARE__PASSWORD`, `VARDE_SOURCES__YARD__PASSWORD`. A credential's file
 is named the same way with `_`: `share_password`, `console_token`, `source_yard_password`,
 `sink_receiver_encryption_key`.
+
+Credentials are the files of `$CREDENTIALS_DIRECTORY`, where systemd runs the agent; else those of the folder
+`credentials` beside agent.toml, so that a command given by hand sees what the service sees.
 """
 
 import json
@@ -20,6 +23,8 @@ from agent.settings.report import SECRET_KEYS, ConfigFault, ConfigurationError, 
 
 DEFAULT_PATH = Path("/etc/varde/agent.toml")
 PREFIX = "VARDE_"
+# The unit loads the whole folder of credentials as "varde", and systemd then calls each of its files varde_<file>.
+CREDENTIAL_PREFIX = "varde_"
 # Variables that belong to the command line and the test-suite rather than to a setting.
 RESERVED = frozenset({"VARDE_CONFIG", "VARDE_TEST"})
 
@@ -34,7 +39,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     merged = _read_toml(file, required=path is not None)
     faults: list[ConfigFault] = []
     origins: dict[str, str] = {}
-    _merge_credentials(merged, environ.get("CREDENTIALS_DIRECTORY"), faults, origins)
+    _merge_credentials(merged, _credential_files(environ, file), faults, origins)
     _merge_environment(merged, environ, faults, origins)
     try:
         settings = Settings(**merged)
@@ -88,12 +93,19 @@ def _parsed(text: str, key: str) -> Any:
     return text
 
 
+def _credential_files(environ: Mapping[str, str], config: Path) -> list[Path]:
+    given = environ.get("CREDENTIALS_DIRECTORY")
+    folder = Path(given) if given else config.parent / "credentials"
+    try:
+        return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    except OSError:
+        return []  # none, or not for this user's eyes: what a missing secret breaks, its own fault names
+
+
 def _merge_credentials(
-    merged: dict[str, Any], directory: str | None, faults: list[ConfigFault], origins: dict[str, str]
+    merged: dict[str, Any], files: list[Path], faults: list[ConfigFault], origins: dict[str, str]
 ) -> None:
-    if not directory:
-        return
-    for file in sorted(Path(directory).iterdir()):
+    for file in files:
         path = _credential_path(file.name)
         if path is None:
             continue  # the unit may carry credentials of others
@@ -107,6 +119,7 @@ def _merge_credentials(
 
 
 def _credential_path(name: str) -> list[str] | None:
+    name = name.removeprefix(CREDENTIAL_PREFIX)
     if name in ("share_password", "console_token"):
         return name.split("_", 1)
     for table, keys in (("source", ("password", "api_key")), ("sink", ("password", "secret", "encryption_key"))):

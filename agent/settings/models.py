@@ -13,9 +13,12 @@ from agent.settings.types import Certificate, HttpUrl, Listen, Port, Seconds, Se
 
 
 class Site(Section):
+    """The site this box stands on."""
+
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = "site"
     """in logs, MQTT topics and file names"""
     timezone: str = "Europe/Oslo"
+    """IANA name; times that people read, and the names of rotated files"""
 
     @field_validator("timezone")
     @classmethod
@@ -32,6 +35,8 @@ class Site(Section):
 
 
 class Paths(Section):
+    """Folders of the agent."""
+
     state_dir: Path = Path("/var/lib/varde")
     """database, XML files, pictures"""
     log_dir: Path = Path("/var/log/varde")
@@ -68,6 +73,7 @@ class Patriot(Certificate):
     """The Patriot client API."""
 
     listen: Listen = Listen(host="0.0.0.0", port=8081)
+    """where the client API is served"""
     keys_file: Path = Path("/etc/varde/keys.json")
     """the API keys; reloaded when it changes"""
     trusted_proxies: list[str] = []
@@ -75,17 +81,23 @@ class Patriot(Certificate):
 
 
 class Combine(Section):
+    """When the clients' files are combined into one batch."""
+
     minute: Annotated[int, Field(ge=0, le=59)] = 59
     """of every hour"""
     every_s: Annotated[float, Field(ge=0.2, le=86400)] | None = None
     """instead of minute: laboratories and demonstrations"""
     max_clients_per_run: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    """clients in one clients.xml; the others wait for the next run"""
     retry_after_runs: Annotated[int, Field(ge=1, le=1000)] = 3
     """a client that Patriot says nothing about goes out again after this many runs"""
 
 
 class Share(Section):
+    """The share through which Patriot imports clients; absent: nothing is exported."""
+
     kind: Literal["smb", "directory"]
+    """a Windows share, or a folder on this machine"""
     path: Path | None = None
     """directory: where clients.xml is put"""
     server: str | None = None
@@ -93,15 +105,23 @@ class Share(Section):
     server_name: str = ""
     """smb: its NetBIOS name; absent: server"""
     port: Port = 445
+    """smb: TCP port"""
     share: str | None = None
+    """smb: name of the share"""
     username: str | None = None
+    """smb: who logs in"""
     password: SecretStr = SecretStr("")
+    """smb: better as credential share_password"""
     domain: str = ""
+    """smb: domain or workgroup of the user"""
     dialect: Literal["smb2", "smb3"] = "smb2"
     """"smb2": signed; "smb3": for servers that demand SMB 3 or encryption"""
     remote_path: str = "clients.xml"
+    """file that Patriot imports, as seen from the share's root"""
     results_filename: str = "clients_Import_Results.txt"
+    """file in which Patriot answers"""
     timeout_s: Seconds = 10.0
+    """how long one step on the share may take"""
     results_interval_s: Seconds = 30.0
     """how often the results are read between runs"""
 
@@ -128,6 +148,7 @@ class Console(Certificate):
     """Web console and agent API."""
 
     listen: Listen = Listen(host="127.0.0.1", port=8082)
+    """where console and agent API are served"""
     token: Annotated[SecretStr, AfterValidator(lambda token: _long_enough(token))] | None = None
     """bearer token and log-in secret; absent: nobody can log in"""
     public_url: HttpUrl | None = None
@@ -143,16 +164,21 @@ def _long_enough(token: SecretStr) -> SecretStr:
 
 
 class Metrics(Section):
+    """For Prometheus."""
+
     listen: Listen = Listen(host="0.0.0.0", port=9813)
+    """where /metrics, /livez and /readyz are served"""
 
 
 class MediaStore(Section):
     """Snapshots and videos kept on the box."""
 
     max_age_s: Seconds = 30 * 86400.0
+    """older pictures are removed"""
     max_bytes: Annotated[int, Field(ge=0)] = 5_000_000_000
     """all snapshots and videos together; the oldest go first"""
     max_file_bytes: Annotated[int, Field(ge=1)] = 100_000_000
+    """a larger snapshot or video is not kept"""
     min_free_bytes: Annotated[int, Field(ge=0)] = 500_000_000
     """never let the disk get fuller than this with pictures"""
 
@@ -163,10 +189,14 @@ class Retention(Section):
     alarms_s: Annotated[float, Field(ge=86400)] | None = None
     """alarms that every sink has acknowledged, and their audit lines; absent: kept"""
     batches_s: Annotated[float, Field(ge=86400)] = 366 * 86400.0
+    """finished batches"""
 
 
 class Log(Section):
+    """The journal and the three log files."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """the least that is logged"""
     max_bytes: Annotated[int, Field(ge=10_000)] = 5_000_000
     """size at which a log file is rotated"""
     keep: Annotated[int, Field(ge=1, le=100)] = 5

@@ -74,7 +74,9 @@ class Dc09Sink(_Sink):
     host: str
     """name or address of the receiver"""
     port: Port
+    """its port"""
     protocol: Literal["tcp", "udp"] = "tcp"
+    """what the receiver listens for"""
     receiver: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{1,6}$")] = "0"
     """the R field"""
     line_prefix: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{1,6}$")] = "0"
@@ -102,10 +104,13 @@ class Dc09Sink(_Sink):
 class WebhookSink(_Sink):
     kind: Literal["webhook"]
     url: HttpUrl
+    """where alarms are posted"""
     secret: SecretStr | None = None
     """signs the body: HMAC-SHA256 in Varde-Signature"""
     ca_file: Path | None = None
+    """PEM file of the authority that signed the far end's certificate; absent: the system's authorities"""
     timeout_s: Seconds = 10.0
+    """how long one answer may take"""
 
 
 def _mqtt(value: str) -> str:
@@ -121,12 +126,15 @@ class MqttSink(_Sink):
     url: Annotated[str, AfterValidator(_mqtt)]
     """mqtts://user@host:8883; mqtt:// is without TLS"""
     password: SecretStr | None = None
+    """of the user in url; better as credential sink_<name>_password"""
     topic: str = "varde/{site}/{source}/alarms"
     """{site}, {source} and {kind} are filled in"""
     ca_file: Path | None = None
+    """PEM file of the authority that signed the broker's certificate; absent: the system's authorities"""
     client_id: str | None = None
     """absent: varde-<site>-<sink>"""
     timeout_s: Seconds = 10.0
+    """how long one answer may take"""
 
     @model_validator(mode="after")
     def _topic(self) -> Self:
@@ -140,14 +148,21 @@ class MqttSink(_Sink):
 class MilestoneSink(_Sink):
     kind: Literal["milestone"]
     url: HttpUrl
+    """address of the API gateway"""
     username: str
+    """an XProtect user; for grant = "windows" with its domain"""
     password: SecretStr
+    """better as credential sink_<name>_password"""
     grant: Literal["basic", "windows"] = "basic"
+    """kind of the user in XProtect"""
     idp_url: HttpUrl | None = None
+    """identity provider; absent: found from url"""
     camera: str
     """id of the camera in XProtect that the alarms stand on"""
     ca_file: Path | None = None
+    """PEM file of the authority that signed the server's certificate; absent: the system's authorities"""
     timeout_s: Seconds = 10.0
+    """how long one answer may take"""
 
 
 SinkSettings = Annotated[Dc09Sink | WebhookSink | MqttSink | MilestoneSink, Field(discriminator="kind")]

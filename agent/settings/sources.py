@@ -52,7 +52,9 @@ class DavantisSource(_Source):
     url: HttpUrl
     """address of the device, for instance "http://192.168.1.100:21000\""""
     username: str
+    """the device's user"""
     password: SecretStr = SecretStr("")
+    """better as credential source_<name>_password"""
     poll_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 0.25
     """seconds between polls"""
     armed_only: bool = True
@@ -64,8 +66,11 @@ class DavantisSource(_Source):
 class LocktSource(_Source):
     kind: Literal["lockt"]
     url: HttpUrl = "https://cloudapi.lockt.com"
+    """the vendor's cloud"""
     api_user: str
+    """user of the vendor's API"""
     api_key: SecretStr
+    """better as credential source_<name>_api_key"""
     poll_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 15.0
     """seconds between polls; the vendor's cloud asks for modesty"""
     low_battery: Annotated[int, Field(ge=0, le=100)] = 20
@@ -77,8 +82,11 @@ class LocktSource(_Source):
 class SensaphoneSource(_Source):
     kind: Literal["sensaphone"]
     url: HttpUrl = "https://rest.sensaphone.net"
+    """the vendor's cloud"""
     username: str
+    """user at the vendor's cloud"""
     password: SecretStr
+    """better as credential source_<name>_password"""
     poll_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 30.0
     """seconds between polls"""
 
@@ -90,7 +98,9 @@ class MilestoneSource(_Source):
     username: str
     """an XProtect user; for grant = "windows" with its domain: "DOMAIN\\\\user\""""
     password: SecretStr
+    """better as credential source_<name>_password"""
     grant: Literal["basic", "windows"] = "basic"
+    """kind of the user in XProtect"""
     idp_url: HttpUrl | None = None
     """identity provider; absent: found from url"""
     poll_interval_s: Annotated[float, Field(ge=0.05, le=3600)] = 1.0
