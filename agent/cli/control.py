@@ -1,7 +1,7 @@
 """Talking to the running daemon over its control socket: the agent API, without a token."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import httpx
@@ -16,7 +16,7 @@ TIMEOUT_S = 60.0
 def call(
     ctx: click.Context, method: str, path: str, json: Any = None, *, timeout_s: float = TIMEOUT_S, **options: Any
 ) -> Any:
-    """The JSON answer of `path`. Ends the command with 3 where no daemon runs, with 1 and its words where it refuses."""
+    """The JSON answer of `path`. Ends the command: 3 where no daemon runs, 1 and its words where it refuses."""
     response = request(ctx, method, path, json=json, timeout_s=timeout_s, **options)
     if response.is_error:
         fail(detail(response))
@@ -59,7 +59,7 @@ def _client(ctx: click.Context, timeout_s: float | None) -> httpx.Client:
     return httpx.Client(transport=transport, base_url="http://varde", timeout=timeout_s)
 
 
-def _not_running(ctx: click.Context, error: httpx.TransportError) -> Any:
+def _not_running(ctx: click.Context, error: httpx.TransportError) -> NoReturn:
     socket = control_socket(ctx)
     if "Permission denied" in str(error):
         fail(f"{socket} may not be opened by you: join the group varde, or use sudo.", NOT_RUNNING_EXIT)

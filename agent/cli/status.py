@@ -12,7 +12,10 @@ from agent.cli.output import console, local, print_json, print_table
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
-    """What the running agent is doing. Exit 0 when all is well, 1 when something needs you, 3 when it is not running."""
+    """What the running agent is doing.
+
+    Exit 0 when all is well, 1 when something needs you, 3 when it is not running.
+    """
     answer: dict[str, Any] = call(ctx, "GET", "/api/v1/status")
     if as_json:
         print_json(answer)
@@ -31,21 +34,31 @@ def _print(answer: dict[str, Any]) -> None:
         if warning["next_step"]:
             click.echo(f"    → {warning['next_step']}")
     click.echo(f"\n{answer['site']} · varde {answer['version']} · up {duration(answer['uptime_s'])}\n")
-    if answer["sources"]:
-        rows = [(s["name"], s["kind"], s["state"], local(s["since"]), local(s["last_alarm_at"]), s["polls"], s["errors"])
-                for s in answer["sources"]]  # fmt: skip
-        print_table(["SOURCE", "KIND", "STATE", "SINCE", "LAST ALARM", "POLLS", "ERRORS"], rows)
-        click.echo()
-    if answer["sinks"]:
-        rows = [(s["name"], s["kind"], s["state"], local(s["since"]), s["pending"], duration(s["oldest_s"]), _progress(s))
-                for s in answer["sinks"]]  # fmt: skip
-        print_table(["SINK", "KIND", "STATE", "SINCE", "WAITING", "OLDEST", "PROGRESS"], rows)
-        click.echo()
+    _print_sources(answer["sources"])
+    _print_sinks(answer["sinks"])
     _print_clients(answer)
     for name, address in answer["listeners"].items():
         click.echo(f"{name:<9}{address}")
     if answer["not_configured"]:
         click.echo(f"Not configured: {', '.join(answer['not_configured'])}.")
+
+
+def _print_sources(sources: list[dict[str, Any]]) -> None:
+    if sources:
+        keys = ("name", "kind", "state", "since", "last_alarm_at", "polls", "errors")
+        rows = [[local(s[key]) if key.endswith(("since", "_at")) else s[key] for key in keys] for s in sources]
+        print_table(["SOURCE", "KIND", "STATE", "SINCE", "LAST ALARM", "POLLS", "ERRORS"], rows)
+        click.echo()
+
+
+def _print_sinks(sinks: list[dict[str, Any]]) -> None:
+    if sinks:
+        rows = [
+            (s["name"], s["kind"], s["state"], local(s["since"]), s["pending"], duration(s["oldest_s"]), _progress(s))
+            for s in sinks
+        ]
+        print_table(["SINK", "KIND", "STATE", "SINCE", "WAITING", "OLDEST", "PROGRESS"], rows)
+        click.echo()
 
 
 def _print_clients(answer: dict[str, Any]) -> None:
