@@ -5,6 +5,7 @@ label takes a value that a caller or a device chooses.
 """
 
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -84,6 +85,10 @@ class Metrics:
         self.keys_file_valid = Gauge(
             "varde_keys_file_valid", "1 while every entry of the key file can be used.", registry=registry
         )
+        self.time_seconds = Gauge(
+            "varde_time_seconds", "This machine's clock when scraped; compare with timestamp().", registry=registry
+        )
+        self.time_seconds.set_function(time.time)
         self.media_discarded = Counter(
             "varde_media_discarded_total", "Pictures and videos removed or not kept.", ["reason"], registry=registry
         )
