@@ -142,9 +142,10 @@ def _keys(path: Path) -> Check:
         return Check("keys", "API keys", "skipped", f"No key file ({path}): the client API answers 401 to everybody.",
                      "varde keys add NAME")  # fmt: skip
     keys = Keys(path)
+    keys.reload()
     if keys.problems:
         return Check("keys", "API keys", "failed", " ".join(keys.problems), f"Correct {path}.")
-    return Check("keys", "API keys", "passed", f"{len(keys.keys)} in {path}.")
+    return Check("keys", "API keys", "passed", f"{len(keys.all)} in {path}.")
 
 
 def _not_configured(settings: Settings) -> Iterator[Check]:

@@ -68,7 +68,7 @@ def not_configured(site: "Site") -> list[str]:
         "sinks": settings.sinks,
         "share": settings.share,
         "console token": settings.console.token,
-        "API keys": site.keys.keys,
+        "API keys": site.keys.all,
     }
     return [name for name, value in parts.items() if not value]
 
@@ -135,7 +135,7 @@ def _sources(site: "Site") -> Iterator[Warning]:
 
 
 def _clients(site: "Site") -> Iterator[Warning]:
-    if not site.keys.valid:
+    if not site.keys.valid and (site.keys.all or site.keys.path.exists()):
         yield Warning(
             "keys-file",
             "degraded",

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import trio
+
+from agent.web.auth import Access
+
 if TYPE_CHECKING:
     from agent.alarms.dispatch import Dispatcher
     from agent.alarms.evidence import EvidenceKeeper
@@ -28,6 +32,7 @@ class Site:
     """`listeners` maps "patriot", "console", "metrics" to the address each is reached at. `pollers` and `dispatchers`
     change when the configuration is reloaded: look names up, keep none. `problems` maps a code to a sentence about what
     could not be done as configured (a reload that was refused, a database that was set aside), each until it is cured.
+    `stopping` is set when the process is to end: streams end then, requests in flight finish.
     """
 
     settings: "Settings"
@@ -45,4 +50,6 @@ class Site:
     dispatchers: dict[str, "Dispatcher"] = field(default_factory=dict)
     listeners: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    access: Access = field(default_factory=Access)
+    stopping: trio.Event = field(default_factory=trio.Event)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
