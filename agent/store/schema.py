@@ -101,7 +101,12 @@ CREATE TABLE audit (
 
 @migrations()
 def m002_client_path(db: Database) -> None:
-    """Clients of the Patriot client API, batches, removed clients."""
+    """Clients of the Patriot client API, batches, removed clients.
+
+    `removed_clients` keeps every deleted client's last revision, so that a new life of the same id counts on from it
+    and a result of the old life is never taken for one of the new. `sent` says that the share has had it: then only
+    people at the central office can remove it. A row whose `file_removed` is 0 is a deletion half done.
+    """
     for statement in _CLIENT_PATH.split(";"):
         if statement.strip():
             db.conn.execute(statement)
@@ -109,6 +114,7 @@ def m002_client_path(db: Database) -> None:
 
 _CLIENT_PATH = """
 CREATE TABLE clients (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     key_name TEXT NOT NULL,
     client_id INTEGER NOT NULL,
     import_id TEXT NOT NULL,
@@ -125,7 +131,7 @@ CREATE TABLE clients (
     last_batch TEXT,
     detail TEXT NOT NULL DEFAULT '',
     locked_until TEXT,
-    PRIMARY KEY (key_name, client_id)
+    UNIQUE (key_name, client_id)
 );
 CREATE UNIQUE INDEX clients_by_import_id ON clients (import_id);
 CREATE INDEX clients_by_state ON clients (state, changed_at);
@@ -150,9 +156,13 @@ CREATE TABLE removed_clients (
     import_id TEXT PRIMARY KEY,
     key_name TEXT NOT NULL,
     client_id INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    file_removed INTEGER NOT NULL DEFAULT 0,
     removed_at TEXT NOT NULL,
     done_at TEXT
 );
+CREATE INDEX removed_clients_with_file ON removed_clients (key_name) WHERE file_removed = 0;
 CREATE TABLE combine_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     state_json TEXT NOT NULL
