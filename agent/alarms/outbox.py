@@ -24,16 +24,16 @@ from agent.store import Store
 MAX_PAGE = 1000
 STATES = ("pending", "acknowledged", "rejected")
 
-_DUE = "state = 'pending' AND NOT (attempts = 0 AND next_attempt_at IS NOT NULL AND next_attempt_at > ?)"
-_ACCOUNTS = """
+_DUE = "state = 'pending' AND NOT (attempts = 0 AND next_attempt_at IS NOT NULL AND next_attempt_at > ?2)"
+_ACCOUNTS = f"""
 WITH RECURSIVE found(account) AS (
-    SELECT min(account) FROM outbox WHERE sink = :sink AND state = 'pending'
+    SELECT (SELECT account FROM outbox WHERE sink = ?1 AND {_DUE} ORDER BY account LIMIT 1)
     UNION ALL
-    SELECT (SELECT min(account) FROM outbox WHERE sink = :sink AND state = 'pending' AND account > found.account)
+    SELECT (SELECT account FROM outbox WHERE sink = ?1 AND {_DUE} AND account > found.account ORDER BY account LIMIT 1)
     FROM found WHERE found.account IS NOT NULL
 )
 SELECT account FROM found WHERE account IS NOT NULL
-"""
+"""  # noqa: S608 - ours alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,19 @@ class Outbox:
         self._now = now
 
     async def accounts(self, sink: str) -> list[str]:
-        """The accounts that have pending rows, held ones included; as many index look-ups as there are accounts."""
-        rows = await self._store.read(lambda c: c.execute(_ACCOUNTS, {"sink": sink}).fetchall())
+        """The accounts that have rows to be sent now; as many index look-ups as there are accounts."""
+        values = (sink, instant(self._now()))
+        rows = await self._store.read(lambda c: c.execute(_ACCOUNTS, values).fetchall())
         return [row[0] for row in rows]
 
     async def due(self, sink: str, account: str, limit: int) -> list[Row]:
         """The oldest pending rows of an account, whatever their `next_attempt_at`: that is for people to read."""
         sql = (
             "SELECT alarms.*, o.id AS outbox_id, o.account AS outbox_account, o.attempts, o.memo FROM"  # noqa: S608
-            f" (SELECT * FROM outbox WHERE sink = ? AND account = ? AND {_DUE} ORDER BY id LIMIT ?) AS o"
+            f" (SELECT * FROM outbox WHERE sink = ?1 AND {_DUE} AND account = ?3 ORDER BY id LIMIT ?4) AS o"
             " JOIN alarms ON alarms.id = o.alarm_id ORDER BY o.id"
         )
-        values = (sink, account, instant(self._now()), limit)
+        values = (sink, instant(self._now()), account, limit)
         return await self._store.read(lambda c: [_row(row) for row in c.execute(sql, values)])
 
     async def acknowledge(self, rows: Iterable[tuple[int, datetime]]) -> None:
