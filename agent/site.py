@@ -6,6 +6,7 @@ The daemon fills it; the console, the agent API, the control socket and the heal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -36,6 +37,7 @@ class Site:
     """
 
     settings: "Settings"
+    config: Path | None
     store: "Store"
     metrics: "Metrics"
     supervisor: "Supervisor"
@@ -45,7 +47,7 @@ class Site:
     registry: "Registry"
     batches: "Batches"
     evidence: "EvidenceKeeper"
-    reload: Callable[[], Awaitable[None]]
+    reload: Callable[[], Awaitable[None]] = field(default=lambda: _not_running())
     pollers: dict[str, "Poller"] = field(default_factory=dict)
     dispatchers: dict[str, "Dispatcher"] = field(default_factory=dict)
     listeners: dict[str, str] = field(default_factory=dict)
@@ -53,3 +55,7 @@ class Site:
     access: Access = field(default_factory=Access)
     stopping: trio.Event = field(default_factory=trio.Event)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+async def _not_running() -> None:
+    raise RuntimeError("the daemon sets this")
