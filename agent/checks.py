@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,9 +47,9 @@ async def run(settings: Settings, config: Path | None = None) -> AsyncIterator[C
     for source in settings.sources:
         yield await _source(source)
     for sink in settings.sinks:
-        yield await _probe(f"sink-{sink.name}", f"Sink {sink.name} ({sink.kind})", lambda s=sink: _sink(settings, s))
+        yield await _probe(f"sink-{sink.name}", f"Sink {sink.name} ({sink.kind})", partial(_sink, settings, sink))
     if settings.share is not None:
-        yield await _probe("share", "Central share", lambda: _share(settings))
+        yield await _probe("share", "Central share", partial(_share, settings))
     for check in accounts(settings):
         yield check
 
@@ -175,14 +176,10 @@ async def _sink(settings: Settings, sink: Any) -> str:
 
 
 async def _share(settings: Settings) -> str:
-    from agent.patriot.share import build_share
+    from agent.patriot.share import open_share, probe
 
     assert settings.share is not None
-    share = build_share(settings.share)
-    try:
-        return await share.probe()
-    finally:
-        await share.aclose()
+    return await probe(open_share(settings.share), settings.share.remote_path)
 
 
 async def _probe(check_id: str, title: str, probe: Callable[[], Awaitable[str]]) -> Check:

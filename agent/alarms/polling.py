@@ -27,6 +27,7 @@ from agent.settings.sources import SourceSettings
 log = logging.getLogger("varde.polling")
 
 LONGEST_POLL_S = 120.0  # a backlog is walked in many requests, each with its own limit; the walk has this one
+GRACE_S = 30.0
 OWN_EPOCH = "varde"  # numbering of the alarms that the loop itself raises
 
 
@@ -58,7 +59,6 @@ class Poller:
         self.last_alarm_at: datetime | None = None
         self.fault: Fault | None = None
         self.lost = False
-        self.heartbeat = 0.0  # trio time of the last sign of life of the loop itself
         self._journal = journal
         self._metrics = metrics
         self._phase_s = phase_s
@@ -66,6 +66,7 @@ class Poller:
         self._position: Position | None = None
         self._failures = 0
         self._silent_since: float | None = None
+        self._due = float("inf")  # trio time by which the loop will have shown a sign of life
         self._count_ok = metrics.source_polls.labels(self.name, "ok")
         self._poll_seconds = metrics.source_poll_seconds.labels(self.name)
         self._up = metrics.source_up.labels(self.name, settings.kind)
@@ -80,6 +81,10 @@ class Poller:
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(1):
                 await self.source.aclose()
+
+    def alive(self) -> bool:
+        """Whether the loop turns: no poll, and no pause that it chose itself, lasts longer than it may."""
+        return trio.current_time() <= self._due
 
     def status(self) -> dict[str, Any]:
         """The entry of `GET /api/v1/sources`."""
@@ -100,14 +105,15 @@ class Poller:
         await trio.sleep_until(ticks.next)
         while True:
             wait_s = await self._once()
-            if wait_s is None:
-                await trio.sleep_until(ticks.after(trio.current_time()))
-            else:
-                await trio.sleep(wait_s)
+            now = trio.current_time()
+            until = ticks.after(now) if wait_s is None else now + wait_s
+            self._due = until + GRACE_S
+            await trio.sleep_until(until)
 
     async def _once(self) -> float | None:
         """One poll; seconds to wait before the next, None to keep to the rate."""
-        begun = self.heartbeat = trio.current_time()
+        begun = trio.current_time()
+        self._due = begun + LONGEST_POLL_S + GRACE_S
         if self._silent_since is None:
             self._silent_since = begun
         try:
