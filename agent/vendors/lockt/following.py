@@ -45,8 +45,8 @@ class Mark:
     @classmethod
     def of_json(cls, value: Any) -> "Mark":
         stored = wire.table(value)
-        numbers = [wire.whole(stored.get(key)) or 0 for key in ("id", "before")]
-        return cls(*numbers, wire.text(stored.get("at")), wire.whole(stored.get("restarts")) or 0)
+        identifier, before, restarts = (wire.whole(stored.get(key)) or 0 for key in ("id", "before", "restarts"))
+        return cls(identifier, before, wire.text(stored.get("at")), restarts)
 
     def as_json(self) -> Mapping[str, Any]:
         return {"id": self.id, "before": self.before, "at": self.at, "restarts": self.restarts}

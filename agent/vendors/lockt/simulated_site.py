@@ -24,7 +24,7 @@ from agent.vendors.lockt.simulated_writes import (
 
 OFFLINE = "Unexpected error unlocking door. Door or Controller may be offline."
 PLURALS = {"accesslevels": "accesslevel", "delegates": "delegate", "doors": "door"}
-TYPES = ["accesslevel", "credential", "door", "doorstate", "event", "fob", "location", "locationtype", "maintenance", "schedule", "user"]
+TYPES = ("accesslevel", "credential", "door", "doorstate", "event", "fob", "location", "locationtype", "maintenance")
 
 
 def _named(ids: Iterable[int], name: str) -> dict[int, Row]:

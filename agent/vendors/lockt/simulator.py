@@ -16,10 +16,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import trio
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from agent.serving import Receive, Scope, Send
 from agent.vendors.lab import Simulator
 from agent.vendors.lockt.simulated_site import SimulatedSite
 from agent.vendors.lockt.simulated_writes import Answer, failure
@@ -40,7 +41,8 @@ class LocktSimulator(Simulator):
     )
 
     def __init__(self, *, api_user: str = "lockt-demo", api_key: str | None = None) -> None:
-        super().__init__(self._app)
+        methods = ["GET", "POST", "PUT", "DELETE"]
+        super().__init__(Starlette(routes=[Route("/{path:path}", self._respond, methods=methods)]))
         self.site = SimulatedSite()
         self.post_takes_s = 0.0
         self.overlaps = 0
@@ -94,13 +96,6 @@ class LocktSimulator(Simulator):
 
     def end_maintenance(self) -> None:
         self._down = False
-
-    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        request = Request(scope, receive)
-        response = await self._respond(request)
-        await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         prefix, _, path = request.url.path.partition("/api/v1/")
