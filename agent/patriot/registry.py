@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -29,6 +29,8 @@ from agent.patriot.row import INSTALLER_USER_NO, Client, client_xml
 from agent.store import Store
 
 log = logging.getLogger("varde.registry")
+
+T = TypeVar("T")
 
 PAGE = 500
 RETRY_INTERVAL_S = 10.0
@@ -61,7 +63,10 @@ class Registry:
         if record is None:
             raise NotFound(f"client {client_id} is not registered")
         if not has_file and not record.is_under_way:
-            await self.restore_file(key.name, client_id)
+            try:
+                await self.restore_file(key.name, client_id)
+            except (CannotWrite, Duplicate) as error:
+                log.warning("a missing XML file of key %r stays missing: %s", key.name, error)
         return record
 
     async def put_client(self, key: ApiKey, client_id: int, info: dict[str, Any]) -> Saved:
@@ -212,15 +217,16 @@ class Registry:
         by_caller: bool = True,
     ) -> Saved | None:
         """Commit, then the file. The caller holds the client's lock. Not cancellable in between."""
+        # The key may have been edited since the caller was let in.
+        key = self.keys.by_name(key.name) or key
+        work = partial(records.change, key=key, client_id=client_id, edit=edit, by_caller=by_caller)
         with trio.CancelScope(shield=True):
-            saved = await self._write(
-                partial(records.change, key=key, client_id=client_id, edit=edit, by_caller=by_caller)
-            )
+            saved = await self._write(work)
             if saved is not None:
                 await self._write_file(key.name, client_id, saved.xml)
-            return saved
+        return saved
 
-    async def _write(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await self.store.write(work)
         except sqlite3.Error as error:
