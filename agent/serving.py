@@ -2,8 +2,9 @@
 
 Facts (hypercorn 0.18 under trio, each reproduced). Its send is shielded and has no timeout, so a client that never
 reads holds a stop for ever; it has no body timeout and no body limit by default; cancelling its nursery skips the ASGI
-lifespan. Decisions: we bind the socket ourselves with `TCP_USER_TIMEOUT`, which the kernel enforces; `read_timeout`
-and a body cap are set here for every listener; a server ends by its stop event only. HTTP/2 is not offered: a box's
+lifespan. Decisions: we bind the socket ourselves with `TCP_USER_TIMEOUT`, which the kernel enforces; a body
+cap and a limit on bodies that stop arriving are ours (`BodyLimit`), since hypercorn's `read_timeout` also cuts off who
+only listens to a stream; a server ends by its stop event only. HTTP/2 is not offered: a box's
 callers speak HTTP/1.1 and a second protocol is a second surface.
 """
 
@@ -113,7 +114,6 @@ async def serve(
     config.alpn_protocols = ["http/1.1"]
     config.graceful_timeout = GRACE_S
     config.shutdown_timeout = GRACE_S
-    config.read_timeout = int(read_timeout_s)
     config.keep_alive_timeout = 20
     config.keep_alive_max_requests = 1_000_000
     config.include_server_header = False
@@ -125,7 +125,7 @@ async def serve(
 
             async def run(task_status: trio.TaskStatus[list[str]]) -> None:
                 await hypercorn.trio.serve(
-                    BodyLimit(app, max_body_bytes),  # type: ignore[arg-type]  # hypercorn types the scope as a union
+                    BodyLimit(app, max_body_bytes, read_timeout_s),  # type: ignore[arg-type]  # hypercorn types the scope as a union
                     config,
                     shutdown_trigger=stop.wait,
                     task_status=task_status,
@@ -139,11 +139,16 @@ async def serve(
 
 
 class BodyLimit:
-    """ASGI middleware: a request body over the cap is 413, by its declared length or once it has grown past it."""
+    """ASGI middleware: bounds of a request's body.
 
-    def __init__(self, app: App, max_bytes: int) -> None:
+    One over `max_bytes` is 413, by its declared length or once it has grown past it; one whose next part does not
+    arrive within `read_timeout_s` is 408. The application then sees a caller that has gone.
+    """
+
+    def __init__(self, app: App, max_bytes: int, read_timeout_s: float = READ_TIMEOUT_S) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.read_timeout_s = read_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -151,37 +156,60 @@ class BodyLimit:
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self.max_bytes:
-            await self._too_large(send)
+            await _refuse(send, 413, self._too_large)
             return
-        size = 0
-        answered = refused = False
+        body = _Body(self, receive, send)
+        await self.app(scope, body.receive, body.send)
 
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal size, refused
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self.max_bytes and not refused:
-                # Frameworks turn an exception from here into their own 400, so the answer is given at once and
-                # the application sees a caller that has gone.
-                refused = True
-                if not answered:
-                    await self._too_large(send)
-            return {"type": "http.disconnect"} if refused else message
+    @property
+    def _too_large(self) -> str:
+        return f"the body is larger than {self.max_bytes} bytes"
 
-        async def unless_refused(message: MutableMapping[str, Any]) -> None:
-            nonlocal answered
-            answered = True
-            if not refused:
-                await send(message)
 
-        await self.app(scope, counted, unless_refused)
+class _Body:
+    """One request's body while the application reads it."""
 
-    async def _too_large(self, send: Send) -> None:
-        body = b'{"detail":"the body is larger than %d bytes"}' % self.max_bytes
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    def __init__(self, limit: BodyLimit, receive: Receive, send: Send) -> None:
+        self._limit = limit
+        self._receive = receive
+        self._send = send
+        self._size = 0
+        self._whole = self._answered = self._refused = False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        if self._refused:
+            return {"type": "http.disconnect"}
+        if self._whole:
+            return await self._receive()  # only the caller's going is still to come, whenever that is
+        with trio.move_on_after(self._limit.read_timeout_s) as scope:
+            message = await self._receive()
+        if scope.cancelled_caught:
+            return await self._end(408, f"the body stopped arriving for {self._limit.read_timeout_s:g} s")
+        self._whole = not message.get("more_body", False)
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit.max_bytes:
+            return await self._end(413, self._limit._too_large)
+        return message
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        self._answered = True
+        if not self._refused:
+            await self._send(message)
+
+    async def _end(self, status: int, detail: str) -> MutableMapping[str, Any]:
+        """Frameworks turn an exception from `receive` into their own 400, so the answer is given here and at once."""
+        self._refused = True
+        if not self._answered:
+            await _refuse(self._send, status, detail)
+        return {"type": "http.disconnect"}
+
+
+async def _refuse(send: Send, status: int, detail: str) -> None:
+    body = b'{"detail":"%b"}' % detail.encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

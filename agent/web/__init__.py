@@ -7,3 +7,7 @@
 
 `apps.py` has the three factories.
 """
+
+from agent.web.apps import build_console, build_control, build_metrics
+
+__all__ = ["build_console", "build_control", "build_metrics"]

@@ -6,7 +6,6 @@ Handlers are thin: they read what the caller chose (`queries.py`), ask the site,
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -43,7 +42,7 @@ async def get_health(request: Request) -> Response:
 async def get_checks(request: Request) -> Response:
     """Tries every configured thing for real: takes as long as the slowest of them."""
     site = site_of(request)
-    return Answer({"checks": [check.as_json() async for check in checks.run(site.settings)]})
+    return Answer({"checks": [check.as_json() async for check in checks.run(site.settings, site.config)]})
 
 
 async def get_sources(request: Request) -> Response:
@@ -112,8 +111,7 @@ async def get_stream(request: Request) -> Response:
         after = queries.after(request)
     else:
         after = await site.journal.last_id()
-    stop: trio.Event = request.app.state.stop
-    return AlarmStream(site, stop, after, queries.word(request, "source"), queries.kind(request))
+    return AlarmStream(site, after, queries.word(request, "source"), queries.kind(request))
 
 
 async def get_audit(request: Request) -> Response:
@@ -152,7 +150,9 @@ async def post_reload(request: Request) -> Response:
     """As SIGHUP does: a configuration that cannot be used keeps the old one and is said in `problems`."""
     site = site_of(request)
     await site.reload()
-    return Answer({"problems": dict(site.problems)}, 409 if site.problems else 200)
+    if "reload" in site.problems:
+        fail(409, site.problems["reload"])
+    return Answer({"problems": dict(site.problems)})
 
 
 async def post_console_link(request: Request) -> Response:

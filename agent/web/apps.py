@@ -1,9 +1,8 @@
-"""The three applications, one a listener. `stop` ends what would otherwise never end: event streams, live pictures."""
+"""The three applications, one a listener."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -17,28 +16,25 @@ if TYPE_CHECKING:
     from agent.site import Site
 
 
-def build_control(site: "Site", stop: trio.Event | None = None) -> Starlette:
+def build_control(site: "Site") -> Starlette:
     """The agent API for whom the control socket's mode lets in, and what only somebody on the box may ask for."""
-    return _app(site, stop, [*api.routes(), *api.control_routes()], [Middleware(ControlDoor)])
+    return _app(site, [*api.routes(), *api.control_routes()], [Middleware(ControlDoor)])
 
 
-def build_console(site: "Site", stop: trio.Event | None = None) -> Starlette:
+def build_console(site: "Site") -> Starlette:
     """The agent API for bearer tokens and sessions, and the console's pages."""
-    return _app(site, stop, api.routes(), [Middleware(Headers), Middleware(ConsoleDoor, site=site)])
+    return _app(site, api.routes(), [Middleware(Headers), Middleware(ConsoleDoor, site=site)])
 
 
-def build_metrics(site: "Site", stop: trio.Event | None = None) -> Starlette:
+def build_metrics(site: "Site") -> Starlette:
     """Readable by whoever reaches the listener: it holds no secret and no personal data."""
-    return _app(site, stop, metrics_page.routes(), [])
+    return _app(site, metrics_page.routes(), [])
 
 
-def _app(
-    site: "Site", stop: trio.Event | None, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]
-) -> Starlette:
+def _app(site: "Site", routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> Starlette:
     app = Starlette(
         routes=routes, middleware=middleware, exception_handlers={HTTPException: as_json, Exception: broken}
     )
     app.router.redirect_slashes = False
     app.state.site = site
-    app.state.stop = stop or trio.Event()
     return app

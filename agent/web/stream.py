@@ -60,10 +60,8 @@ class EventStream(Response):
 class AlarmStream(EventStream):
     """Every alarm after the journal id `after`, oldest first, for ever."""
 
-    def __init__(
-        self, site: "Site", stop: trio.Event, after: int, source: str | None = None, kind: Kind | None = None
-    ) -> None:
-        super().__init__(stop)
+    def __init__(self, site: "Site", after: int, source: str | None = None, kind: Kind | None = None) -> None:
+        super().__init__(site.stopping)
         self.site = site
         self.after = after
         self.source = source
