@@ -144,7 +144,8 @@ class DavantisSource:
         """What is still to be asked, and which walk wants to know."""
         if wanted := catch.every.next:
             return catch.every, wanted
-        if catch.armed is None and any(row.event in DETECTIONS for row in catch.every.rows.values()):
+        matters = any(row.event in DETECTIONS or not self.settings.system_events for row in catch.every.rows.values())
+        if catch.armed is None and matters:
             catch.armed = self._walk(catch.place, armed=True)
         if catch.armed and (wanted := catch.armed.next):
             return catch.armed, wanted
