@@ -9,7 +9,7 @@ import httpx
 
 from agent.faults import Fault, FaultClass
 from agent.vendors import wire
-from agent.vendors.lockt.errors import BatchResult, Complaint, LocktRejected, RejectedRecord
+from agent.vendors.lockt.errors import BatchResult, Complaint, LocktBusy, LocktRejected, RejectedRecord
 from agent.vendors.lockt.values import as_text, as_whole
 
 MAX_RETRY_AFTER_S = 3600.0
@@ -151,7 +151,7 @@ def _no_access(what: str, status: int, answer: Mapping[str, Any]) -> Fault:
 def _busy(what: str, status: int, headers: Mapping[str, str], now: datetime) -> Fault:
     wished = retry_after(headers.get("retry-after", ""), now)
     if status == 429:
-        return Fault(
+        return LocktBusy(
             FaultClass.REFUSED,
             f"Lockt asks for fewer requests ({what}: 429).",
             hint="Raise poll_interval_s.",

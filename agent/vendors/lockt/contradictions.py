@@ -19,7 +19,9 @@
 13. The error shape is printed as JSON that no parser takes (an object inside an object, without a key): we look for
     `error`, `errors` and `result` at the top and inside `data`, as text, list or object.
 14. `errors` counts in a summary and lists in a failure; "the errors node of the data object" may be either.
-15. A battery's level is "a decimal" in the table and a whole percentage in the samples: see `batteries.percent`.
+15. A user's `pin` is validated as "missing or blank", and missing in the sample of an update: we take it as required of
+    new users only.
+16. A battery's level is "a decimal" in the table and a whole percentage in the samples: see `batteries.percent`.
 """
 
 from collections.abc import Mapping

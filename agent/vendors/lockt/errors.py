@@ -77,3 +77,7 @@ class LocktRejected(Fault):
         for record in self.rejected:
             parts += record.sentences
         return " ".join(parts) or "Lockt gives no reason."
+
+
+class LocktBusy(Fault):
+    """A 429: the request was turned away before it was looked at, and may be repeated after `retry_after_s`."""

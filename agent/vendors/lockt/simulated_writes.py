@@ -54,7 +54,7 @@ def rejection(invalid: list[tuple[Row, list[str]]]) -> Answer:
 
 def fails_batch(body: Any) -> bool:
     options = body.get("options") if isinstance(body.get("options"), dict) else {}
-    return str(options.get("validatefails_batch", "true")).lower() != "false"
+    return str(options.get("validate_fails_batch", "true")).lower() != "false"
 
 
 def records_of(body: Any, node: str, limit: int) -> tuple[list[Row], Answer | None]:
@@ -168,6 +168,8 @@ def _levels(batch: Batch, record: Row) -> list[str]:
 def check_user(batch: Batch, record: Row) -> list[str]:
     words = _blank(record, "id", "id_num", "first_name", "last_name", "email", "phone")
     identifier = number(record.get("id", ""))
+    if identifier == -1:
+        words += _blank(record, "pin")
     if identifier is None and str(record.get("id", "")).strip():
         words.append(f"Non-Numeric id found: {record['id']}")
     users = batch.site.users

@@ -205,9 +205,7 @@ async def test_numbers_that_began_again_and_passed_the_mark_are_noticed(
     assert len(set(keys)) == len(keys)
 
 
-async def test_history_carried_over_a_restart_is_not_delivered_again(
-    simulator: LocktSimulator, follow: Follow
-) -> None:
+async def test_history_carried_over_a_restart_is_not_delivered_again(simulator: LocktSimulator, follow: Follow) -> None:
     follower = await follow()
     simulator.raise_event()
     simulator.raise_event()
@@ -553,9 +551,7 @@ async def test_probe_of_a_closed_port(simulator: LocktSimulator, follow: Follow)
     assert caught.value.fault_class is FaultClass.REFUSED
 
 
-async def test_the_schedule_raises_every_kind(
-    simulator: LocktSimulator, follow: Follow, nursery: trio.Nursery
-) -> None:
+async def test_the_schedule_raises_every_kind(simulator: LocktSimulator, follow: Follow, nursery: trio.Nursery) -> None:
     follower = await follow()
     await follower.poll()
     nursery.start_soon(simulator.schedule, 0.2)
