@@ -64,7 +64,8 @@ def settings_page() -> str:
 
 def _title(name: str, section: int, heading: str) -> str:
     # The version stands in place of a date, so that one tree always gives one page.
-    return f'.TH {name.upper()} {section} "" "varde {_escaped(__version__)}" "{heading}"'
+    # Left-adjusted: paths and keys do not break, and a justified line around one is full of holes.
+    return f'.TH {name.upper()} {section} "" "varde {_escaped(__version__)}" "{heading}"\n.ad l'
 
 
 def _command(command: Command) -> list[str]:
