@@ -14,7 +14,6 @@ from agent.patriot.records import Duplicate, Locked, NotFound
 from agent.patriot.registry import CannotWrite
 from agent.patriot.schema import BadJson, Faults, Problem, parse_json
 
-MAX_FAULTS = 1000  # a body of a megabyte can hold a hundred thousand unknown fields
 MAX_NAME = 200
 CANNOT_WRITE_RETRY_S = 10
 
@@ -64,7 +63,9 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
-            return await handle(_JsonRequest(request.scope, request.receive))
+            headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+            headers.append((b"content-type", b"application/json"))
+            return await handle(_JsonRequest({**request.scope, "headers": headers}, request.receive))
 
         return strictly
 
@@ -137,8 +138,4 @@ def _fault(loc: Iterable[Any], message: str, kind: str) -> dict[str, Any]:
 
 
 def _faults(found: Iterable[Any]) -> Response:
-    detail = list(found)
-    if len(detail) > MAX_FAULTS:
-        more = len(detail) - MAX_FAULTS
-        detail = [*detail[:MAX_FAULTS], _fault(("body",), f"and {more} more faults", "too_many_faults")]
-    return JSONResponse({"detail": detail}, 422)
+    return JSONResponse({"detail": list(found)}, 422)

@@ -18,6 +18,7 @@ MAX_CLIENT_ID = 9_999_999_999_999_999
 MAX_TEXT = 255
 MAX_FREE_TEXT = 4000
 MAX_COUNT = 9999
+MAX_FIELDS = 200
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 _DECIMAL = re.compile(r"[1-9][0-9]*")
 
@@ -46,6 +47,9 @@ def parse_json(data: bytes) -> Any:
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # A megabyte can hold a hundred thousand unknown fields, and naming each would hold the whole agent up.
+    if len(pairs) > MAX_FIELDS:
+        raise BadJson(f"an object has more than {MAX_FIELDS} fields", "too_many_fields")
     table: dict[str, Any] = {}
     for name, value in pairs:
         if name in table:
