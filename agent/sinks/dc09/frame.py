@@ -101,7 +101,7 @@ class Line:
         star = ""
         if self.key is not None:
             star = "*"
-            content = _encrypt(self.key, content, pad)
+            content = encrypt(self.key, content, pad)
         head = f'"{star}{identifier}"{sequence:04d}R{self.receiver}L{self.prefix}#{self.account}['
         return wrap(head.encode("ascii") + content)
 
@@ -111,8 +111,9 @@ def wrap(message: bytes) -> bytes:
     return b"\n%04X%04X%b\r" % (crc16(message), len(message), message)
 
 
-def _encrypt(key: bytes, clear: bytes, pad: Pad) -> bytes:
-    clear = pad(16 - (len(clear) + 1) % 16) + b"|" + clear
+def encrypt(key: bytes, clear: bytes, pad: Pad = random_pad, bar: bytes = b"|") -> bytes:
+    """Upper-case hex of pad, bar and `clear`."""
+    clear = pad(16 - (len(clear) + len(bar)) % 16) + bar + clear
     encryptor = Cipher(AES(key), _ZERO_IV).encryptor()
     return (encryptor.update(clear) + encryptor.finalize()).hex().upper().encode("ascii")
 

@@ -1,0 +1,312 @@
+"""Deliver alarms by SIA DC-09: numbers, main and standby receiver, supervision, tests.
+
+                 three tries without an answer
+    main ────────────────────────────────────────→ standby (where there is one)
+      ↑                                               │
+      └──── main answers a probe (every 10 s at the longest) ──┘
+
+Facts. A receiver may leave one account unanswered while it serves the others; one that lacks an event's text or code
+answers DUH for ever. Decisions: whether a receiver is down is about all accounts, while an alarm that the main one
+leaves unanswered goes to the standby all the same; after a DUH the bare event is tried, so that an operator sees at
+least that, then the standby, then the alarm is set aside.
+"""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+
+from agent.alarms.model import Delivery, JournalledAlarm
+from agent.faults import Fault, FaultClass, Rejected
+from agent.settings.sinks import Dc09Sink as Dc09Settings
+from agent.settings.sinks import decode_key
+from agent.sinks.dc09.codes import PERIODIC_TEST
+from agent.sinks.dc09.frame import LAST_SEQUENCE, Line, Word
+from agent.sinks.dc09.message import Link, Message, Wording, ZoneName, test_message
+from agent.sinks.dc09.station import TRIES, Build, Station
+
+log = logging.getLogger("varde.dc09")
+
+PROBE_S = 10.0
+_ACCOUNT = re.compile(r"^[0-9A-Fa-f]{3,16}$")
+
+ChangeState = Callable[[Callable[[dict[str, Any]], Any]], Awaitable[Any]]
+"""Apply a change to the sink's durable document and return what it returned, once it is on disk."""
+
+
+class Dc09Sink:
+    """`agent.alarms.model.Sink`. `supervision_account` stands in NULL and test messages; None: there are none.
+
+    `change_state` makes the counter durable; without it (a probe from the command line) it lives in memory.
+    """
+
+    def __init__(
+        self,
+        settings: Dc09Settings,
+        *,
+        site: str = "",
+        supervision_account: str | None = None,
+        source_numbers: Mapping[str, int] | None = None,
+        link: Link = lambda alarm: None,
+        zone_name: ZoneName = lambda account, zone: None,
+        change_state: ChangeState | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name = settings.name
+        self.settings = settings
+        self._account = settings.account or supervision_account
+        self._key = decode_key(settings.encryption_key.get_secret_value()) if settings.encryption_key else None
+        self._wording = Wording(
+            settings.format, site, settings.raw_text, settings.codes, source_numbers or {}, link, zone_name
+        )
+        self._change_state = change_state or _in_memory()
+        self._now = now
+        self._report: Callable[[Fault | None], None] = lambda fault: None
+        self._busy: dict[str, trio.Lock] = {}
+        self._running = False
+        self.main = self._station("main", settings.host, settings.port)
+        standby = settings.standby
+        self.standby = self._station("standby", standby.host, standby.port) if standby else None
+        self.stations = [self.main, *([self.standby] if self.standby else [])]
+
+    def watch(self, report: Callable[[Fault | None], None]) -> None:
+        """`report(None)` whenever a receiver answers again, `report(fault)` when none does any more."""
+        self._report = report
+
+    def first_memo(self, alarm: JournalledAlarm, state: dict[str, Any]) -> str:
+        """The sequence number of the alarm's frames; the counter is the sink's, not an account's."""
+        return f"{_next_number(state):04d}"
+
+    async def deliver(self, delivery: Delivery) -> None:
+        entry = delivery.alarm
+        account = entry.account or self.settings.account
+        if not account:
+            raise Rejected(
+                f"The alarm has no account: set account in [[sources]] {entry.source}, or account in [[sinks]] "
+                f"{self.name}, then retry the delivery."
+            )
+        if not _ACCOUNT.match(account):
+            raise Rejected(f"The account {account[:20]!r} has no 3 to 16 hex digits.")
+        if delivery.memo is None:
+            await delivery.note(f"{await self._change_state(_next_number):04d}")
+        assert delivery.memo is not None
+        sequence, line = int(delivery.memo), self._line(account)
+        lock = self._busy.setdefault(account, trio.Lock())
+        if lock.locked():
+            await lock.acquire()
+        else:
+            lock.acquire_nowait()
+        try:
+            await self._send(lambda now: self._wording.message(entry, line, now), line, sequence)
+        finally:
+            lock.release()
+
+    async def run(self) -> None:
+        self._running = True
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._supervise, self.main, self.settings.supervision_interval_s)
+                if self.standby and self.settings.standby:
+                    nursery.start_soon(self._supervise, self.standby, self.settings.standby.supervision_interval_s)
+                if self.settings.periodic_test_s:
+                    nursery.start_soon(self._test_periodically)
+                await trio.sleep_forever()
+        finally:
+            self._running = False
+            self.close()
+
+    async def probe(self) -> str:
+        """A supervision message to each receiver."""
+        found = []
+        try:
+            for station in self.stations:
+                try:
+                    await station.ask(self._null(self._probe_account()), 0, tries=1)
+                    found.append(f"the {station.role} receiver {station.where} acknowledges")
+                except Fault as fault:
+                    if fault.fault_class is not FaultClass.PROTOCOL:
+                        raise
+                    found.append(f"the {station.role} receiver {station.where} answers NAK to a supervision message")
+                except Rejected as rejected:
+                    found.append(str(rejected))
+        finally:
+            if not self._running:
+                self.close()
+        return "; ".join(found)
+
+    def close(self) -> None:
+        for station in self.stations:
+            station.close()
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    async def _send(self, message: Callable[[datetime], Message], line: Line, sequence: int) -> None:
+        """Through the stations in turn; raises the main one's fault, or `Rejected` where all that answer say DUH."""
+        fault: Fault | None = None
+        understood = True
+        for station, tries in self._order():
+            try:
+                if await self._to(station, message, line, sequence, tries, bare=not understood):
+                    return
+                understood = False
+            except Fault as failed:
+                fault = fault or failed
+                if failed.fault_class is FaultClass.PROTOCOL:
+                    break  # it answers: the standby is for receivers that do not
+        if not understood:
+            raise Rejected(
+                "The receiver does not understand the event (DUH). Set another code for its kind in codes, or have "
+                "the receiver's event table completed, then retry the delivery."
+            )
+        assert fault is not None
+        raise fault
+
+    def _order(self) -> list[tuple[Station, int]]:
+        if self.standby is None:
+            return [(self.main, TRIES)]
+        if self.main.answers is False:
+            return [(self.standby, TRIES), (self.main, 1)]
+        return [(self.main, TRIES), (self.standby, TRIES)]
+
+    async def _to(
+        self,
+        station: Station,
+        message: Callable[[datetime], Message],
+        line: Line,
+        sequence: int,
+        tries: int,
+        *,
+        bare: bool,
+    ) -> bool:
+        """Whether the station acknowledged; False for a DUH, to the bare event as well."""
+        has_extras = False
+
+        def build(at: datetime) -> bytes:
+            nonlocal has_extras
+            content = message(self._now())
+            has_extras = content.has_extras
+            if bare:
+                return line.event(content.identifier, sequence, content.bare, at=at)
+            return line.event(content.identifier, sequence, content.data, content.extended, at=at)
+
+        if await station.ask(build, sequence, tries) is not Word.DUH:
+            return True
+        if bare or not has_extras:
+            return False
+        return await self._to(station, message, line, sequence, 1, bare=True)
+
+    # --- supervision --------------------------------------------------------------------------------------------
+
+    async def _supervise(self, station: Station, interval_s: float) -> None:
+        """A NULL whenever nothing else was sent for `interval_s`; probes while the station does not answer."""
+        account = self._account
+        if account is None:
+            log.warning("sink=%s no account is configured for supervision messages, so none are sent", self.name)
+            return
+        is_told_so = False
+        while True:
+            await self._until_due(station, interval_s)
+            tries = 1 if station.answers is False else TRIES
+            try:
+                word = await station.ask(self._null(account), 0, tries)
+                takes_null = word is not Word.DUH
+            except Fault as fault:
+                takes_null = fault.fault_class is not FaultClass.PROTOCOL
+            if not takes_null and not is_told_so:
+                is_told_so = True
+                log.warning(
+                    "sink=%s the %s receiver answers supervision messages, but does not take them; "
+                    "set supervision_interval_s = 0 where it never will",
+                    self.name,
+                    station.role,
+                )
+
+    async def _until_due(self, station: Station, interval_s: float) -> None:
+        """Sleep until a NULL is due; every message that goes to the station meanwhile puts it off."""
+        while True:
+            interval = self._interval(station, interval_s)
+            due = station.sent_at + interval if interval else float("inf")
+            wait_s = due - trio.current_time()
+            if wait_s <= 0:
+                return
+            # Not longer than a probe's interval at once: the station may go down while this sleeps.
+            await trio.sleep(min(wait_s, PROBE_S))
+
+    def _interval(self, station: Station, interval_s: float) -> float:
+        """Seconds between supervision messages, 0 for none."""
+        if station.answers is False and (interval_s or self.standby is not None):
+            return min(PROBE_S, interval_s or PROBE_S)
+        return interval_s
+
+    async def _test_periodically(self) -> None:
+        if self._account is None:
+            return
+        line = self._line(self._account)
+        while True:
+            await trio.sleep(self.settings.periodic_test_s)
+            sequence = await self._change_state(_next_number)
+            message = test_message(self.settings.format, PERIODIC_TEST)
+            async with self._busy.setdefault(self._account, trio.Lock()):
+                try:
+                    await self._send(lambda now: message, line, sequence)  # noqa: B023 - awaited within the turn
+                except (Fault, Rejected) as failed:
+                    log.warning("sink=%s the periodic test is not acknowledged: %s", self.name, failed)
+
+    def _null(self, account: str) -> Build:
+        line = self._line(account)
+        return lambda at: line.null(at=at)
+
+    def _probe_account(self) -> str:
+        if self._account is None:
+            raise Rejected(
+                f"no account to send a supervision message with: set account in [[sinks]] {self.name} or in a source"
+            )
+        return self._account
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _line(self, account: str) -> Line:
+        return Line(account, self.settings.receiver, self.settings.line_prefix, self._key)
+
+    def _station(self, role: str, host: str, port: int) -> Station:
+        return Station(
+            host,
+            port,
+            self.settings.protocol,
+            role=role,
+            sink=self.name,
+            reply_timeout_s=self.settings.reply_timeout_s,
+            changed=self._changed,
+            now=lambda: self._now(),
+        )
+
+    def _changed(self, station: Station, before: bool | None) -> None:
+        if station is self.main and self.standby is not None:
+            if station.answers is False:
+                log.warning("sink=%s the main receiver is down, alarms go to the standby: %s", self.name, station.fault)
+            elif before is False:
+                log.info("sink=%s the main receiver answers again and gets the alarms", self.name)
+        if any(each.answers for each in self.stations):
+            self._report(None)
+        else:
+            self._report(self.main.fault or station.fault)
+
+
+def _next_number(state: dict[str, Any]) -> int:
+    """The number after the last one of a sink's durable document, 0001 to 9999 and round again."""
+    last = state.get("sequence")
+    number = (last if isinstance(last, int) else 0) % LAST_SEQUENCE + 1
+    state["sequence"] = number
+    return number
+
+
+def _in_memory() -> ChangeState:
+    state: dict[str, Any] = {}
+
+    async def change(change: Callable[[dict[str, Any]], Any]) -> Any:
+        return change(state)
+
+    return change
