@@ -53,6 +53,8 @@ async def _registry(request: Request) -> Registry:
 Caller = Annotated[ApiKey, Depends(_caller)]
 Clients = Annotated[Registry, Depends(_registry)]
 XClientId = Annotated[HeaderClientId, Header(alias="X-Client-Id", description="Selects the client.", examples=[9998])]
+DELETED: dict[int | str, dict[str, Any]] = {204: {"description": "Deleted."}}
+
 XUserNo = Annotated[HeaderUserNo, Header(alias="X-User-No", description="Selects the user.", examples=[1])]
 
 
@@ -77,7 +79,7 @@ def build_routes(registry: Registry | None) -> FastAPI:
     return app
 
 
-@router.get("/clients", responses=reads(404) | {200: {"model": ClientAnswer}}, tags=["Clients"])
+@router.get("/clients", responses=reads(404) | {200: {"description": "Done.", "model": ClientAnswer}}, tags=["Clients"])
 async def get_client(key: Caller, clients: Clients, client_id: XClientId) -> Response:
     """The whole client: info, zones and users.
 
@@ -90,7 +92,11 @@ async def get_client(key: Caller, clients: Clients, client_id: XClientId) -> Res
 
 @router.put(
     "/clients",
-    responses=writes() | {200: {"model": ClientAnswer}, 201: {"model": ClientAnswer}},
+    responses=writes()
+    | {
+        200: {"model": ClientAnswer, "description": "Replaced; the client as it is now."},
+        201: {"model": ClientAnswer, "description": "Created; the client as it is now."},
+    },
     tags=["Clients"],
 )
 async def put_client(key: Caller, clients: Clients, body: ClientPut) -> Response:
@@ -102,14 +108,16 @@ async def put_client(key: Caller, clients: Clients, body: ClientPut) -> Response
     return JSONResponse(_whole(saved.record.client), 201 if saved.created else 200)
 
 
-@router.patch("/clients", responses=writes(404) | {200: {"model": ClientAnswer}}, tags=["Clients"])
+@router.patch(
+    "/clients", responses=writes(404) | {200: {"description": "Done.", "model": ClientAnswer}}, tags=["Clients"]
+)
 async def patch_client(key: Caller, clients: Clients, body: ClientPatch) -> Response:
     """Change the info fields that are sent and leave the others. An empty `info` changes nothing."""
     record = await clients.patch_client(key, body.client_id, _given(body.info))
     return JSONResponse(_whole(record.client))
 
 
-@router.delete("/clients", status_code=204, responses=writes(404), tags=["Clients"])
+@router.delete("/clients", status_code=204, responses=writes(404) | DELETED, tags=["Clients"])
 async def delete_client(key: Caller, clients: Clients, body: ClientOnly) -> Response:
     """Delete the client and its XML file.
 
@@ -119,7 +127,9 @@ async def delete_client(key: Caller, clients: Clients, body: ClientOnly) -> Resp
     return Response(status_code=204)
 
 
-@router.get("/clients/import", responses=reads(404) | {200: {"model": ImportAnswer}}, tags=["Clients"])
+@router.get(
+    "/clients/import", responses=reads(404) | {200: {"description": "Done.", "model": ImportAnswer}}, tags=["Clients"]
+)
 async def get_import(key: Caller, clients: Clients, client_id: XClientId) -> Response:
     """How far the client's present revision is on its way to Patriot."""
     record = await clients.get(key, client_id)
@@ -133,13 +143,19 @@ async def get_import(key: Caller, clients: Clients, client_id: XClientId) -> Res
     return JSONResponse(answer)
 
 
-@router.get("/clients/zones", responses=reads(404) | {200: {"model": ZonesAnswer}}, tags=["Zones"])
+@router.get(
+    "/clients/zones", responses=reads(404) | {200: {"description": "Done.", "model": ZonesAnswer}}, tags=["Zones"]
+)
 async def get_zones(key: Caller, clients: Clients, client_id: XClientId) -> Response:
     """All zones of a client, by number."""
     return await _zones(clients, key, client_id)
 
 
-@router.post("/clients/zones/list", responses=reads(404, body=True) | {200: {"model": ZonesAnswer}}, tags=["Zones"])
+@router.post(
+    "/clients/zones/list",
+    responses=reads(404, body=True) | {200: {"description": "Done.", "model": ZonesAnswer}},
+    tags=["Zones"],
+)
 async def list_zones(key: Caller, clients: Clients, body: ClientOnly) -> Response:
     """All zones of a client, asked for with a body."""
     return await _zones(clients, key, body.client_id)
@@ -148,7 +164,7 @@ async def list_zones(key: Caller, clients: Clients, body: ClientOnly) -> Respons
 @router.put(
     "/clients/zones",
     status_code=201,
-    responses=writes(404) | {201: {"model": ZoneAnswer}},
+    responses=writes(404) | {201: {"model": ZoneAnswer, "description": "Created or replaced."}},
     tags=["Zones"],
 )
 async def put_zone(key: Caller, clients: Clients, body: ZonePut) -> Response:
@@ -158,26 +174,34 @@ async def put_zone(key: Caller, clients: Clients, body: ZonePut) -> Response:
     return JSONResponse({"client_id": body.client_id, "zone": zone}, 201)
 
 
-@router.delete("/clients/zones", status_code=204, responses=writes(404), tags=["Zones"])
+@router.delete("/clients/zones", status_code=204, responses=writes(404) | DELETED, tags=["Zones"])
 async def delete_zone(key: Caller, clients: Clients, body: ZoneOnly) -> Response:
     """Delete one zone."""
     await clients.delete_zone(key, body.client_id, body.zone_id)
     return Response(status_code=204)
 
 
-@router.get("/clients/users", responses=reads(404) | {200: {"model": UsersAnswer}}, tags=["Users"])
+@router.get(
+    "/clients/users", responses=reads(404) | {200: {"description": "Done.", "model": UsersAnswer}}, tags=["Users"]
+)
 async def get_users(key: Caller, clients: Clients, client_id: XClientId) -> Response:
     """All users of a client, by number. The installer's user 199 is in the XML only."""
     return await _users(clients, key, client_id)
 
 
-@router.get("/clients/users/single", responses=reads(404) | {200: {"model": UserAnswer}}, tags=["Users"])
+@router.get(
+    "/clients/users/single", responses=reads(404) | {200: {"description": "Done.", "model": UserAnswer}}, tags=["Users"]
+)
 async def get_user(key: Caller, clients: Clients, client_id: XClientId, user_no: XUserNo) -> Response:
     """One user."""
     return await _user(clients, key, client_id, user_no)
 
 
-@router.post("/clients/users/list", responses=reads(404, body=True) | {200: {"model": UsersAnswer}}, tags=["Users"])
+@router.post(
+    "/clients/users/list",
+    responses=reads(404, body=True) | {200: {"description": "Done.", "model": UsersAnswer}},
+    tags=["Users"],
+)
 async def list_users(key: Caller, clients: Clients, body: ClientOnly) -> Response:
     """All users of a client, asked for with a body."""
     return await _users(clients, key, body.client_id)
@@ -186,7 +210,7 @@ async def list_users(key: Caller, clients: Clients, body: ClientOnly) -> Respons
 @router.post(
     "/clients/users",
     status_code=201,
-    responses=writes(404) | {201: {"model": UserAnswer}},
+    responses=writes(404) | {201: {"model": UserAnswer, "description": "Created."}},
     tags=["Users"],
 )
 async def create_user(key: Caller, clients: Clients, body: UserWrite) -> Response:
@@ -196,13 +220,19 @@ async def create_user(key: Caller, clients: Clients, body: UserWrite) -> Respons
     return JSONResponse({"client_id": body.client_id, "user": user}, 201)
 
 
-@router.post("/clients/users/get", responses=reads(404, body=True) | {200: {"model": UserAnswer}}, tags=["Users"])
+@router.post(
+    "/clients/users/get",
+    responses=reads(404, body=True) | {200: {"description": "Done.", "model": UserAnswer}},
+    tags=["Users"],
+)
 async def read_user(key: Caller, clients: Clients, body: UserOnly) -> Response:
     """One user, asked for with a body."""
     return await _user(clients, key, body.client_id, body.user_no)
 
 
-@router.put("/clients/users", responses=writes(404) | {200: {"model": UserAnswer}}, tags=["Users"])
+@router.put(
+    "/clients/users", responses=writes(404) | {200: {"description": "Done.", "model": UserAnswer}}, tags=["Users"]
+)
 async def replace_user(key: Caller, clients: Clients, body: UserWrite) -> Response:
     """Replace a user completely. A number that does not exist is 404."""
     user = _given(body.user)
@@ -210,7 +240,7 @@ async def replace_user(key: Caller, clients: Clients, body: UserWrite) -> Respon
     return JSONResponse({"client_id": body.client_id, "user": user})
 
 
-@router.delete("/clients/users", status_code=204, responses=writes(404), tags=["Users"])
+@router.delete("/clients/users", status_code=204, responses=writes(404) | DELETED, tags=["Users"])
 async def delete_user(key: Caller, clients: Clients, body: UserOnly) -> Response:
     """Delete one user."""
     await clients.delete_user(key, body.client_id, body.user_no)

@@ -148,7 +148,7 @@ def _type(field: Mapping[str, Any]) -> str:
     text: str = words.get(field.get("type", ""), field.get("type", ""))
     if "maxLength" in field:
         text += f", {field.get('minLength', 0)}–{field['maxLength']} characters"
-    if "pattern" in field:
+    elif "pattern" in field:
         text += ", ISO 8601"
     if "maximum" in field:
         text += f" {field['minimum']}–{field['maximum']}"

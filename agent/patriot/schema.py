@@ -19,7 +19,9 @@ MAX_TEXT = 255
 MAX_FREE_TEXT = 4000
 MAX_COUNT = 9999
 MAX_FIELDS = 200
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
+_DAY = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+_DATE = re.compile(rf"{_DAY}(T{_CLOCK}(:[0-5][0-9](\.[0-9]{{1,6}})?)?(Z|[+-]{_CLOCK})?)?")
 _DECIMAL = re.compile(r"[1-9][0-9]*")
 
 
@@ -35,7 +37,8 @@ class BadJson(Exception):
 def parse_json(data: bytes) -> Any:
     """Strict JSON in UTF-8: no name twice in an object, no NaN, no number of thousands of digits. Raises `BadJson`."""
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_table, parse_constant=_no_constant)
+        text = data.decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=_table, parse_constant=_no_constant, parse_float=_number)
     except UnicodeDecodeError as error:
         raise BadJson("the body is not UTF-8", "json_invalid", (error.start,)) from None
     except json.JSONDecodeError as error:
@@ -58,6 +61,12 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise BadJson("a field name holds characters that no field has", "json_invalid", (ascii(name),))
         table[name] = value
     return table
+
+
+def _number(text: str) -> float | int:
+    """To JSON, 1.0 is the whole number 1, and some languages write it so. Beyond 2^53 a double is no exact number."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _no_constant(word: str) -> Any:
@@ -104,9 +113,12 @@ def _decimal(text: Any) -> Any:
     return text
 
 
-Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_fit)]
-NameText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_fit)]
-FreeText = Annotated[str, Field(max_length=MAX_FREE_TEXT), AfterValidator(_fit)]
+# What `unfit_for_xml` takes, for the description; surrogates cannot be named there and are no characters anyway.
+_CARRIED = {"pattern": r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]*$"}
+
+Text = Annotated[str, Field(max_length=MAX_TEXT, json_schema_extra=_CARRIED), AfterValidator(_fit)]
+NameText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, json_schema_extra=_CARRIED), AfterValidator(_fit)]
+FreeText = Annotated[str, Field(max_length=MAX_FREE_TEXT, json_schema_extra=_CARRIED), AfterValidator(_fit)]
 Days = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Hours = Annotated[int, Field(ge=0, le=23)]
 Minutes = Annotated[int, Field(ge=0, le=59)]
@@ -115,7 +127,7 @@ IsoDate = Annotated[
     str,
     Field(max_length=40),
     AfterValidator(_iso_date),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DATE.pattern}$".replace(r"\d", "[0-9]")}),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DATE.pattern}$"}),
 ]
 SignalMonitoring = Annotated[
     Any,
@@ -141,8 +153,8 @@ WrittenUserNo = Annotated[
     ),
     AfterValidator(_not_installer),
 ]
-HeaderClientId = Annotated[int, BeforeValidator(_decimal), Field(ge=1, le=MAX_CLIENT_ID, strict=True)]
-HeaderUserNo = Annotated[int, BeforeValidator(_decimal), Field(ge=1, le=999, strict=True)]
+HeaderClientId = Annotated[int, Field(ge=1, le=MAX_CLIENT_ID, strict=True), BeforeValidator(_decimal)]
+HeaderUserNo = Annotated[int, Field(ge=1, le=999, strict=True), BeforeValidator(_decimal)]
 
 
 _ZONE = {"Zone_No": 1, "Zone_area": "Inngang", "ModuleNo": 0}
