@@ -278,7 +278,7 @@ class LocktSource:
 
     async def _in_maintenance(self, fault: Fault) -> Fault:
         """The same fault, with the announced maintenance as its reason where there is one."""
-        if fault.fault_class is FaultClass.AUTHENTICATION:
+        if fault.fault_class not in (FaultClass.REFUSED, FaultClass.PROTOCOL, FaultClass.UNREACHABLE):
             return fault
         now = self._now()
         if not any(window.holds(now) for window in self._windows):
