@@ -69,6 +69,10 @@ class CodeOverride(Section):
     cid: Annotated[str, Field(pattern=r"^[0-9A-F]{3}$")] | None = None
 
 
+DETECTIONS = frozenset({Kind.INTRUSION, Kind.PERSON, Kind.VEHICLE, Kind.MOVEMENT})
+"""What only means something while the site is armed; sabotage, fire and faults are reported day and night."""
+
+
 class Dc09Sink(_Sink):
     kind: Literal["sia-dc09"]
     host: str
@@ -82,7 +86,10 @@ class Dc09Sink(_Sink):
     line_prefix: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{1,6}$")] = "0"
     """the L field"""
     account: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{3,16}$")] | None = None
-    """account of supervision messages and of alarms without one; absent: the first source's that has one"""
+    """account of supervision and test messages and of alarms without one; absent: the first source's that has one for
+    the messages, and an alarm without one is set aside"""
+    armed: Literal["armed", "disarmed", "any"] = "armed"
+    """what a device detects while disarmed is not sent; "any" sends it, "disarmed" sends only that"""
     format: Literal["sia-dcs", "adm-cid"] = "sia-dcs"
     """how events are coded; Contact ID has no text and no zone above 999"""
     encryption_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
@@ -100,10 +107,23 @@ class Dc09Sink(_Sink):
     raw_text: bool = False
     """send the device's letters as Windows-1252 in the text fields, for receivers set to allow it"""
 
+    def wants(self, source: str, kind: Kind, armed: bool | None) -> bool:
+        if self.armed == "armed" and kind not in DETECTIONS:
+            armed = None
+        return super().wants(source, kind, armed)
+
+
+def _hook(value: str) -> str:
+    """A webhook's address is whole as it is given: no path of a vendor's API is cut off it."""
+    if not re.match(r"^https?://[^\s/@?#]+(/[^\s#]*)?(\?[^\s#]*)?$", value):
+        raise ValueError('must begin with "http://" or "https://", without user and password')
+    return value
+
 
 class WebhookSink(_Sink):
     kind: Literal["webhook"]
-    url: HttpUrl
+    url: Annotated[str, AfterValidator(_hook)]
+    """where each alarm is posted to"""
     """where alarms are posted"""
     secret: SecretStr | None = None
     """signs the body: HMAC-SHA256 in Varde-Signature"""
