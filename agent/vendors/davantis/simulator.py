@@ -34,7 +34,7 @@ class DavantisSimulator(Simulator):
     def __init__(
         self,
         username: str = "admin",
-        password: str = "varde-lab",
+        password: str = "varde-lab",  # noqa: S107 - a lab's
         *,
         device: Device | None = None,
     ) -> None:
@@ -185,15 +185,16 @@ class DavantisSimulator(Simulator):
     async def _frames(self, camera: int) -> AsyncGenerator[bytes, None]:
         step = 0
         while True:
-            progress = step % 80 / 40
-            moment = self.device.now() + self.quirks.utc_offset
-            name = f"{camera}  {CAMERAS[camera]}"
-            draw = lambda: picture.snapshot(camera, name, moment, progress=progress if progress < 1 else None)  # noqa: E731
-            frame = await trio.to_thread.run_sync(draw)
+            walk = step % 80 / 40
+            frame = await trio.to_thread.run_sync(self._live_picture, camera, walk if walk < 1 else None)
             head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame)}\r\n\r\n"
             yield head.encode() + frame + b"\r\n"
             await trio.sleep(1 / LIVE_FRAMES_PER_S)
             step += 1
+
+    def _live_picture(self, camera: int, progress: float | None) -> bytes:
+        moment = self.device.now() + self.quirks.utc_offset
+        return picture.snapshot(camera, f"{camera}  {CAMERAS[camera]}", moment, progress=progress)
 
     # --- inputs and relays ---------------------------------------------------------------------------------------
 

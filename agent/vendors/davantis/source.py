@@ -6,7 +6,7 @@
     GET /alarms?min_id=mark ──204──▶ nothing new (the usual case: one request)
       │ rows
       ▼
-    walk back until complete ─▶ GET /alarms?cra=yes&min_id=mark (which of them count as armed) ─▶ alarms, oldest first
+    ask until complete ─▶ GET /alarms?cra=yes&min_id=mark (which of them count as armed) ─▶ alarms, oldest first
 
 Facts (manual; traps). `cra=yes` hides the system's own events; nothing in a row says armed or not; `min_id` may or may
 not include its own id; ids may restart with a new disk, and then `min_id` answers 204 for ever.
@@ -206,17 +206,23 @@ class DavantisSource:
         )
 
     def _after(self, place: Place, rows: Iterable[AlarmRecord]) -> Place:
-        """The place once `rows` are journalled. An instant far ahead says nothing about where the device is."""
-        rows = list(rows)
-        limit = self._now() + FAR_FUTURE
-        instants = [self._facts.utc(row.started) for row in rows if row.started]
-        known = [moment for moment in (place.newest, *instants) if moment and moment < limit]
-        return replace(
-            place.with_machines(row.machine for row in sorted(rows, key=lambda row: row.id)),
-            mark=max((row.id for row in rows), default=place.mark),
-            since=None if rows else place.since,
-            newest=max(known, default=None),
-        )
+        """The place once `rows` are journalled."""
+        rows = sorted(rows, key=lambda row: row.id)
+        if not rows:
+            return place
+        place = replace(place.with_machines(row.machine for row in rows), mark=rows[-1].id, since=None)
+        instants = {row.id: self._instant(row) for row in rows}
+        newest = max((moment for moment in instants.values() if moment), default=None)
+        if newest is None:
+            return place
+        return place.seen_until(newest, [number for number, moment in instants.items() if moment == newest])
+
+    def _instant(self, row: AlarmRecord) -> datetime | None:
+        """When a row began, in UTC and in the milliseconds that a position keeps."""
+        if row.started is None:
+            return None
+        moment = self._facts.utc(row.started)
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
     # --- supervision of the numbering ----------------------------------------------------------------------------
 
@@ -228,21 +234,28 @@ class DavantisSource:
             return None
         machines = {row.machine for row in rows} - {""}
         replaced = bool(machines and place.machines) and machines.isdisjoint(place.machines)
-        newest = max(row.id for row in rows)
-        if not replaced and newest >= place.mark:
+        restarted = max(row.id for row in rows) < place.mark or any(self._is_reused(row, place) for row in rows)
+        if not replaced and not restarted:
             return None
         return self._restarted(place, rows, replaced)
 
+    def _is_reused(self, row: AlarmRecord, place: Place) -> bool:
+        """Whether an id at or below the mark stands on a row later than all that were seen. An instant without a zone
+        proves nothing: it moves when the clocks change.
+        """
+        if row.id > place.mark or row.started is None or row.started.tzinfo is None or place.newest is None:
+            return False
+        return place.newest < self._facts.utc(row.started)
+
     def _restarted(self, place: Place, rows: list[AlarmRecord], replaced: bool) -> Poll:
         """Anchor anew by date: rows of before the last known instant are history, the others are alarms."""
-        boundary = place.newest
-        if boundary and not replaced:
-            boundary += timedelta(milliseconds=1)  # the same unit's row of that very instant is known
-        history = [row.id for row in rows if boundary and row.started and self._facts.utc(row.started) < boundary]
+        if place.newest and place.newest > self._now() + FAR_FUTURE:
+            place = replace(place, newest=None)  # a clock that once ran ahead: no anchor, so everything counts
+        history = [row.id for row in rows if (moment := self._instant(row)) and place.knows(row.id, moment)]
         new = replace(
-            place.with_machines(row.machine for row in rows) if not replaced else Place(newest=place.newest),
+            Place(newest=place.newest) if replaced else place.with_machines(row.machine for row in rows),
             mark=max(history, default=-1),
-            since=boundary,
+            since=place.newest,
             generation=place.generation + 1,
         )
         if replaced:

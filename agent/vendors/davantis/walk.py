@@ -1,20 +1,20 @@
-"""Every alarm above a mark, however many: a walk backwards in time over pages that are cut off. Sans-I/O.
+"""Every alarm above a mark, however many: a list that is cut off is asked for in stretches of time. Sans-I/O.
 
-    newest page ──short──────────────────────────────────────▶ done
-        │ full
+    all of time ──short page──▶ complete
+        │ full page
         ▼
-    until the oldest row's second ──▶ page ──short──▶ anything later than what was found? ──no──▶ done
-        ▲                              │ new rows                      │ yes: walk that as well
-        ├──────────────────────────────┤
-        │                              │ full, and nothing new: one second holds a page
-        └── a second back ◀── ask that second camera by camera, then event by event; still full: a gap
+    [ …………………… p+1 ]        the older stretch: full again, and split again
+              [ p ………… ]     the newer one: about four fifths of the page, hence short, hence complete
+        │ a stretch of two seconds is still full
+        ▼
+    camera by camera, then event by event; still full: a gap
 
-Facts (manual; traps). A list holds the newest rows and silently leaves the older ones out, 300 by default; the cap can
-be set at the site. Whether `max_date` includes its own second is not said, and whether rows are ordered by time or by
-id is said both ways; a clock that was set separates the two. Decisions: a page is suspected to be full from 20 rows on
-and known not to be where it is shorter than the longest before; each step repeats the second it ended in; what the
-clock hid is asked for at the end. Dates are given back in the form the device uses, because a zone-less one means the
-device's own reading of its clock.
+Facts (manual; traps). A list holds the newest rows and leaves the older ones out without a word, 300 by default; the
+cap can be set at the site. Whether a date bound belongs to the range is not said, and whether rows are ordered by time
+or by id is said both ways; a clock that was set (every autumn, where instants have no zone) separates the two.
+Decisions: only a page that cannot have been cut off counts as complete, so that no order needs to be believed; a page
+may be full from 20 rows on and is not where it is shorter than the longest so far; neighbouring stretches share a
+second. Dates are given back in the form the device uses: a zone-less one means the device's own reading of its clock.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,14 +25,16 @@ from agent.vendors.davantis.records import AlarmFilter, AlarmRecord
 
 SUSPECT_ROWS = 20
 MAX_ROWS = 50_000
-MAX_STUCK = 5
+MAX_FRUITLESS = 30
+"""full pages in a row that say nothing new: such a device does not heed the dates"""
 SECOND = timedelta(seconds=1)
+SHORTEST = 3 * SECOND
 EVENTS = (0, 1, 2, 3, 7, 10, 11, 18, 102)
 
 
 class Walk:
     """Ask `next` of the device and hand the page to `take`, until `next` is None; then `rows` is complete but for
-    `gaps`, the seconds that hold more rows than could be told apart.
+    `gaps`, the moments around which more rows exist than could be told apart.
 
     `wanted` is the filter of the whole walk; rows up to `mark` are left out whatever the device makes of `min_id`.
     `utc` turns a device's instant into a comparable one; `cameras` are the ids to split a second by.
@@ -48,17 +50,13 @@ class Walk:
     ) -> None:
         self.rows: dict[int, AlarmRecord] = {}
         self.gaps: list[datetime] = []
-        self._base = wanted
         self._mark = mark
         self._utc = utc
         self._cameras = {"0", *cameras}
         self._longest = 0
-        self._pages = 0
-        self._stuck = 0
-        self._until: datetime | None = None
-        self._split: set[datetime] = set()
-        self._questions: list[AlarmFilter] = [wanted]
-        self._looking_later = False
+        self._fruitless = 0
+        since = wanted.min_date.replace(microsecond=0) if wanted.min_date else None
+        self._questions = [replace(wanted, min_date=since)]
 
     @property
     def next(self) -> AlarmFilter | None:
@@ -70,76 +68,48 @@ class Walk:
         question = self._questions.pop()
         fresh = [row for row in page if row.id > self._mark and row.id not in self.rows]
         self.rows.update((row.id, row) for row in fresh)
-        if len(self.rows) > MAX_ROWS:
-            self._give_up()
-        elif question.cameras:
-            self._within_a_second(question, page)
-        else:
-            self._step(page, bool(fresh))
-
-    def _step(self, page: list[AlarmRecord], fresh: bool) -> None:
-        self._pages += 1
-        cut_off = len(page) >= max(SUSPECT_ROWS, self._longest)
+        full = len(page) >= max(SUSPECT_ROWS, self._longest)
         self._longest = max(self._longest, len(page))
-        if not cut_off:
-            self._look_later()
+        if not full:
             return
-        oldest = min((row.started for row in page if row.started), key=self._utc, default=None)
-        if oldest is None:
-            self._give_up()  # full, and nothing to go back by
-            return
-        floor = oldest.replace(microsecond=0)
-        if fresh:
-            self._stuck = 0
-            self._ask_until(floor + SECOND)
+        self._fruitless = 0 if fresh else self._fruitless + 1
+        if len(self.rows) > MAX_ROWS or self._fruitless > MAX_FRUITLESS:
+            self._give_up()
+        elif question.events:
+            self.gaps.append(question.min_date or self._oldest())
+        elif question.cameras:
+            self._split_by_event(question)
         else:
-            self._back_a_second(floor)
+            self._split_by_time(question, page)
 
-    def _ask_until(self, until: datetime) -> None:
-        self._until = until
-        self._questions.append(replace(self._base, max_date=until))
+    def _split_by_time(self, question: AlarmFilter, page: list[AlarmRecord]) -> None:
+        instants = sorted((row.started for row in page if row.started), key=self._utc)
+        if not instants:
+            self._give_up()  # full, and nothing to tell its rows apart by
+            return
+        pivot = instants[len(instants) // 5].replace(microsecond=0)
+        begin, end = question.min_date, question.max_date
+        if begin and end and self._utc(end) - self._utc(begin) < SHORTEST:
+            self._split_by_camera(question)
+            return
+        if end and self._utc(pivot) > self._utc(end - 2 * SECOND):
+            pivot = end - 2 * SECOND
+        if begin and self._utc(pivot) < self._utc(begin + SECOND):
+            pivot = begin + SECOND
+        self._questions += [replace(question, max_date=pivot + SECOND), replace(question, min_date=pivot)]
 
-    def _back_a_second(self, floor: datetime) -> None:
-        """A full page of known rows: all in the second `floor`, or next to it."""
-        self._stuck += 1
-        if self._stuck > MAX_STUCK:
-            self._give_up()  # a device that does not heed max_date would be asked for ever
-            return
-        after = floor + SECOND
-        earlier = self._until is None or self._utc(after) < self._utc(self._until)
-        self._ask_until(after if earlier or self._until is None else self._until - SECOND)
-        if floor not in self._split:
-            self._split.add(floor)
-            # From the second before to the one after: covers `floor` whether the bounds belong to the range or not.
-            window = replace(self._base, min_date=floor - SECOND, max_date=after)
-            cameras = self._cameras | {row.camera for row in self.rows.values() if row.camera}
-            self._questions.extend(replace(window, cameras=(camera,)) for camera in sorted(cameras))
+    def _split_by_camera(self, question: AlarmFilter) -> None:
+        cameras = self._cameras | {row.camera for row in self.rows.values() if row.camera}
+        self._questions += [replace(question, cameras=(camera,)) for camera in sorted(cameras)]
 
-    def _within_a_second(self, question: AlarmFilter, page: list[AlarmRecord]) -> None:
-        if len(page) < self._longest:
-            return
-        if question.events:
-            if question.max_date is not None:
-                self.gaps.append(question.max_date - SECOND)
-            return
+    def _split_by_event(self, question: AlarmFilter) -> None:
         events = {*EVENTS, *(row.event for row in self.rows.values() if row.event is not None)}
-        self._questions.extend(replace(question, events=(event,)) for event in sorted(events))
+        self._questions += [replace(question, events=(event,)) for event in sorted(events)]
 
-    def _look_later(self) -> None:
-        """One question after a walk of several pages: rows later than all that were found.
-
-        Where pages are ordered by id and the clock was set back meanwhile, they are older ids with later instants.
-        """
-        latest = max((row.started for row in self.rows.values() if row.started), key=self._utc, default=None)
-        if self._looking_later or self._pages < 2 or latest is None:
-            return
-        self._looking_later = True
-        self._until, self._stuck = None, 0
-        self._base = replace(self._base, min_date=latest.replace(microsecond=0))
-        self._questions.append(self._base)
+    def _oldest(self) -> datetime:
+        instants = (row.started for row in self.rows.values() if row.started)
+        return min(instants, key=self._utc, default=datetime(1970, 1, 1))  # noqa: DTZ001 - no instant is known
 
     def _give_up(self) -> None:
-        """What is older than the rows found so far stays unknown."""
-        oldest = min((row.started for row in self.rows.values() if row.started), key=self._utc, default=None)
-        self.gaps.append(oldest or datetime(1970, 1, 1))  # noqa: DTZ001 - no instant is known
+        self.gaps.append(self._oldest())
         self._questions.clear()
