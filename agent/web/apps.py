@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from agent.web import api, metrics_page
 from agent.web.answers import as_json, broken
 from agent.web.doors import ConsoleDoor, ControlDoor, Headers
+from agent.web.links import linked_picture
 
 if TYPE_CHECKING:
     from agent.site import Site
@@ -23,7 +26,15 @@ def build_control(site: "Site") -> Starlette:
 
 def build_console(site: "Site") -> Starlette:
     """The agent API for bearer tokens and sessions, and the console's pages."""
-    return _app(site, api.routes(), [Middleware(Headers), Middleware(ConsoleDoor, site=site)])
+    return _app(
+        site,
+        [*api.routes(), Route("/m/{token}", get_picture)],
+        [Middleware(Headers), Middleware(ConsoleDoor, site=site)],
+    )
+
+
+async def get_picture(request: Request) -> Response:
+    return await linked_picture(request.app.state.site, request.path_params["token"])
 
 
 def build_metrics(site: "Site") -> Starlette:

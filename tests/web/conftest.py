@@ -224,8 +224,18 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def place(settings: Settings, nursery: trio.Nursery) -> AsyncIterator[Place]:
+async def place(settings: Settings) -> AsyncIterator[Place]:
     store = Store.open(settings.paths.database)
+    try:
+        async with trio.open_nursery() as nursery:
+            yield await _open(settings, store, nursery)
+            nursery.cancel_scope.cancel()
+    finally:
+        # After everything that writes has ended: a write that is handed to a closed store would wait for ever.
+        store.close()
+
+
+async def _open(settings: Settings, store: Store, nursery: trio.Nursery) -> Place:
     metrics = Metrics()
     metrics.add_source("yard", "davantis")
     metrics.add_sink("receiver")
@@ -264,11 +274,7 @@ async def place(settings: Settings, nursery: trio.Nursery) -> AsyncIterator[Plac
     supervisor.start(Service("evidence", site.evidence.run))
     await _listen(found, nursery)
     await until(lambda: pollers["yard"].state == "up" and site.dispatchers["receiver"].state == "up")
-    yield found
-    found.site.stopping.set()
-    nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
-        await trio.to_thread.run_sync(store.close)
+    return found
 
 
 READ_TIMEOUT_S = 1.0  # shorter than anybody would set it, so that a test sees what it cuts off
