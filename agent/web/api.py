@@ -18,15 +18,11 @@ from agent.web import actions, audit, queries, status
 from agent.web.answers import Answer, fail
 from agent.web.doors import caller
 from agent.web.media import evidence
+from agent.web.queries import site_of
 from agent.web.stream import AlarmStream
 
 if TYPE_CHECKING:
     from agent.site import Site
-
-
-def site_of(request: Request) -> "Site":
-    site: Site = request.app.state.site
-    return site
 
 
 async def get_status(request: Request) -> Response:

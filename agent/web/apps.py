@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from agent.web import api, metrics_page
+from agent.web import api, clients, metrics_page
 from agent.web.answers import as_json, broken
 from agent.web.doors import ConsoleDoor, ControlDoor, Headers
 from agent.web.links import linked_picture
@@ -21,16 +21,20 @@ if TYPE_CHECKING:
 
 def build_control(site: "Site") -> Starlette:
     """The agent API for whom the control socket's mode lets in, and what only somebody on the box may ask for."""
-    return _app(site, [*api.routes(), *api.control_routes()], [Middleware(ControlDoor)])
+    return _app(site, [*_api(), *api.control_routes()], [Middleware(ControlDoor)])
 
 
 def build_console(site: "Site") -> Starlette:
     """The agent API for bearer tokens and sessions, and the console's pages."""
     return _app(
         site,
-        [*api.routes(), Route("/m/{token}", get_picture)],
+        [*_api(), Route("/m/{token}", get_picture)],
         [Middleware(Headers), Middleware(ConsoleDoor, site=site)],
     )
+
+
+def _api() -> list[Route]:
+    return [*api.routes(), *clients.routes()]
 
 
 async def get_picture(request: Request) -> Response:

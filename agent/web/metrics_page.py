@@ -1,14 +1,11 @@
 """The metrics listener: `/metrics`, `/livez`, `/readyz`, and a page that says so."""
 
-from typing import TYPE_CHECKING
-
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-if TYPE_CHECKING:
-    from agent.site import Site
+from agent.web.queries import site_of
 
 _LANDING = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Varde metrics</title></head>
@@ -24,18 +21,18 @@ _LANDING = """<!doctype html>
 async def get_metrics(request: Request) -> Response:
     """In the text format the scraper asks for."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return Response(encode(_site(request).metrics.registry), media_type=content_type)
+    return Response(encode(site_of(request).metrics.registry), media_type=content_type)
 
 
 async def get_livez(request: Request) -> Response:
     """That it answers at all shows that the process's loop turns."""
-    alive = _site(request).supervisor.alive()
+    alive = site_of(request).supervisor.alive()
     return _answer(request, alive, "a service gives no sign of life")
 
 
 async def get_readyz(request: Request) -> Response:
     """Whatever devices, receivers and share are doing: a dead far end is a warning, not a restart."""
-    ready = _site(request).supervisor.ready()
+    ready = site_of(request).supervisor.ready()
     return _answer(request, ready, "a configured service does not run")
 
 
@@ -46,13 +43,8 @@ async def get_landing(_request: Request) -> Response:
 def _answer(request: Request, good: bool, reason: str) -> Response:
     text = "ok\n" if good else f"{reason}\n"
     if "verbose" in request.query_params:
-        text += "".join(f"{service['name']} {service['state']}\n" for service in _site(request).supervisor.services())
+        text += "".join(f"{service['name']} {service['state']}\n" for service in site_of(request).supervisor.services())
     return PlainTextResponse(text, 200 if good else 503)
-
-
-def _site(request: Request) -> "Site":
-    site: Site = request.app.state.site
-    return site
 
 
 def routes() -> list[Route]:

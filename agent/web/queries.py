@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -12,10 +12,18 @@ from starlette.requests import Request
 from agent.alarms.model import Kind, instant, parse_instant
 from agent.web.answers import fail
 
+if TYPE_CHECKING:
+    from agent.site import Site
+
 MAX_ID = 2**63 - 1
 MAX_PAGE = 1000
 PAGE = 100
 MAX_FORM_BYTES = 64 * 1024
+
+
+def site_of(request: Request) -> "Site":
+    site: Site = request.app.state.site
+    return site
 
 
 def number(request: Request, name: str, default: int, *, low: int = 0, high: int = MAX_ID) -> int:

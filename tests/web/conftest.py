@@ -1,6 +1,7 @@
 """A site without far ends: real store, journal, outbox, dispatcher and listeners; device, receiver, share stand in."""
 
 import io
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -331,6 +332,19 @@ async def local(place: Place) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.AsyncHTTPTransport(uds=place.control)
     async with httpx.AsyncClient(transport=transport, base_url="http://varde", timeout=20) as made:
         yield made
+
+
+@pytest.fixture
+async def registered(place: Place) -> str:
+    """A client of the key Alarm24, 9998, with a hostile name; its import id."""
+    document = [{"key_name": "Alarm24", "key": "a secret key", "enabled": True, "port": "BASE11"}]
+    place.site.keys.path.write_text(json.dumps(document))
+    place.site.keys.reload()
+    key = place.site.keys.by_name("Alarm24")
+    assert key is not None
+    await place.site.registry.put_client(key, 9998, {"Name": "Ola Nordmann <b>&", "Location": "Gate 1"})
+    await place.site.registry.put_zone(key, 9998, {"Zone_No": 3, "Zone_area": "Stue"})
+    return key.import_id(9998)
 
 
 @pytest.fixture
