@@ -55,7 +55,7 @@ class Keys:
 
         Digests are compared, and always all of them, so that the time taken tells nothing about a key.
         """
-        given = hashlib.sha256(token if isinstance(token, bytes) else token.encode("utf-8", "surrogateescape")).digest()
+        given = hashlib.sha256(token if isinstance(token, bytes) else token.encode("utf-8", "surrogatepass")).digest()
         found = None
         for key in self._set.keys:
             if hmac.compare_digest(key.sha256, given):
