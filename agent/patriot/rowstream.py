@@ -35,6 +35,8 @@ def rows_of(file: IO[bytes]) -> Iterator[Row]:
     """Each outermost `<Row>` that has an `<__id>`. Raises `Unusable`, after the rows before the fault."""
     inside: etree._Element | None = None
     try:
+        event: str
+        element: etree._Element
         for event, element in etree.iterparse(
             file, events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
         ):
@@ -45,9 +47,8 @@ def rows_of(file: IO[bytes]) -> Iterator[Row]:
                     inside = element
             elif element is inside:
                 inside = None
-                import_id = _import_id(element)
-                if import_id:
-                    yield Row(import_id, etree.tostring(element, encoding="utf-8", with_tail=False))
+                if import_id := _import_id(element):
+                    yield Row(import_id, _text_of(element))
                 _forget(element)
             elif inside is None:
                 _forget(element)
@@ -57,8 +58,14 @@ def rows_of(file: IO[bytes]) -> Iterator[Row]:
 
 def _import_id(row: etree._Element) -> str:
     element = row.find("__id")
-    text = "" if element is None else "".join(element.itertext()).strip()
+    text = "" if element is None else "".join(str(part) for part in element.itertext()).strip()
     return text if len(text) <= MAX_ID_CHARACTERS and text.isprintable() else ""
+
+
+def _text_of(row: etree._Element) -> bytes:
+    text = etree.tostring(row, encoding="utf-8", with_tail=False)
+    assert isinstance(text, bytes)
+    return text
 
 
 def _forget(element: etree._Element) -> None:

@@ -137,20 +137,40 @@ CREATE UNIQUE INDEX clients_by_import_id ON clients (import_id);
 CREATE INDEX clients_by_state ON clients (state, changed_at);
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
+    who TEXT NOT NULL,
     started_at TEXT NOT NULL,
     finished_at TEXT,
     outcome TEXT NOT NULL,
     clients INTEGER NOT NULL DEFAULT 0,
-    detail TEXT NOT NULL DEFAULT ''
+    carried INTEGER NOT NULL DEFAULT 0,
+    detail TEXT NOT NULL DEFAULT '',
+    file_sha256 TEXT NOT NULL DEFAULT '',
+    intent_json TEXT NOT NULL DEFAULT '{}',
+    results_json TEXT NOT NULL DEFAULT '{}',
+    cleaned INTEGER NOT NULL DEFAULT 1
 );
+CREATE INDEX batches_unfinished ON batches (id) WHERE outcome = 'running' OR intent_json != '{}' OR cleaned = 0;
 CREATE TABLE batch_rows (
     batch_id INTEGER NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
     import_id TEXT NOT NULL,
     key_name TEXT,
     client_id INTEGER,
     revision INTEGER,
-    result TEXT NOT NULL DEFAULT 'pending_import',
+    origin TEXT NOT NULL,
+    row_sha256 TEXT NOT NULL,
+    row_xml BLOB,
+    waited_runs INTEGER NOT NULL DEFAULT 0,
+    result TEXT NOT NULL DEFAULT 'staged',
+    detail TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (batch_id, import_id)
+);
+CREATE INDEX batch_rows_by_import_id ON batch_rows (import_id, batch_id);
+CREATE INDEX batch_rows_open ON batch_rows (batch_id) WHERE result = 'pending_import';
+CREATE TABLE batch_files (
+    batch_id INTEGER NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (batch_id, path)
 );
 CREATE TABLE removed_clients (
     import_id TEXT PRIMARY KEY,

@@ -12,7 +12,7 @@ import trio
 from pydantic import SecretStr
 
 from agent.faults import Fault, FaultClass
-from agent.patriot.share import NameTaken, Share, open_share, probe
+from agent.patriot.share import Gone, NameTaken, Share, open_share, probe
 from agent.settings.models import Share as ShareSettings
 
 SMB = ["smb2", "smb3"]
@@ -92,15 +92,15 @@ async def test_folders_and_national_letters(place, local):
     assert caught.value.fault_class is FaultClass.REJECTED
 
 
-async def test_renaming_what_is_gone_is_a_fault(place):
-    with pytest.raises(Fault):
+async def test_renaming_what_is_gone(place):
+    with pytest.raises(Gone):
         await place[0].rename("absent.xml", "other.xml")
 
 
 async def test_a_fault_does_not_spoil_the_next_call(place, local):
     share, _ = place
     with pytest.raises(Fault):
-        await share.rename("absent.xml", "other.xml")
+        await share.write_new("absent/other.xml", local)
     await share.write_new("after.tmp", local)
     assert await share.read("after.tmp") == local.read_bytes()
 

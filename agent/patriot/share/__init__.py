@@ -1,10 +1,10 @@
 """The central share: one interface, three implementations under one contract test-suite."""
 
-from agent.patriot.share.base import FileInfo, NameTaken, Share, probe
+from agent.patriot.share.base import FileInfo, Gone, InUse, NameTaken, Share, probe
 from agent.patriot.share.directory import DirectoryShare
 from agent.settings.models import Share as ShareSettings
 
-__all__ = ["FileInfo", "NameTaken", "Share", "open_share", "probe"]
+__all__ = ["FileInfo", "Gone", "InUse", "NameTaken", "Share", "open_share", "probe"]
 
 
 def open_share(settings: ShareSettings) -> Share:

@@ -35,6 +35,14 @@ class NameTaken(Exception):
     """A file of the new name is there already; nothing was changed."""
 
 
+class Gone(Exception):
+    """The file to rename is not there; nothing was changed."""
+
+
+class InUse(Fault):
+    """Somebody has the file open and lets nobody move it; in a moment he may be done."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileInfo:
     """`modified` is in Unix seconds by the clock of the share, so compare it only with another of the same share."""
@@ -46,9 +54,9 @@ class FileInfo:
 class Share(Protocol):
     """Files by name (`folder/name` allowed, never a pattern). Everything raises `Fault` with a hint.
 
-    `rename` and `write_new` never replace a file: they raise `NameTaken`. A `write_new` that failed may leave a part
-    of the file behind under that name. `delete` of an absent file is no error. Calls are made one at a time; `close`
-    drops the connection, and the next call makes a new one.
+    `rename` and `write_new` never replace a file: they raise `NameTaken`; `rename` of an absent one raises `Gone`. A
+    `write_new` that failed may leave a part of the file behind under that name. `delete` of an absent file is no
+    error. Calls are made one at a time; `close` drops the connection, and the next call makes a new one.
     """
 
     place: str
@@ -208,7 +216,7 @@ class BlockingShare:
         return value
 
     def _judged(self, error: BaseException) -> BaseException:
-        if isinstance(error, NameTaken):
+        if isinstance(error, NameTaken | Gone):
             return error
         self._sever()
         return error if isinstance(error, Fault) else self._fault(error)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from agent.faults import Fault, FaultClass
-from agent.patriot.share.base import BlockingShare, FileInfo, NameTaken, Progress, Watched
+from agent.patriot.share.base import BlockingShare, FileInfo, Gone, NameTaken, Progress, Watched
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 """what a file system without hard links (FAT, some mounts) answers to link()"""
@@ -57,6 +57,10 @@ class DirectoryShare(BlockingShare):
             os.link(source, target)
         except FileExistsError:
             raise NameTaken(new) from None
+        except FileNotFoundError:
+            if not source.exists():
+                raise Gone(old) from None
+            raise
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise

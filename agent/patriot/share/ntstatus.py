@@ -1,6 +1,7 @@
 """What an SMB server's refusals mean to an installer: class, words, remedy."""
 
 from agent.faults import Fault, FaultClass
+from agent.patriot.share.base import InUse
 
 _CHECK_USER = 'Check username, domain and the credential "share_password".'
 _CHECK_RIGHTS = "Give the user the right to write, rename and delete there."
@@ -38,12 +39,15 @@ _MEANINGS: dict[int, tuple[FaultClass, str, str]] = {
 }
 
 COLLISION = 0xC0000035
-NOT_FOUND = {0xC0000034, 0xC000003A}
+NO_SUCH_FILE = 0xC0000034
+NOT_FOUND = {NO_SUCH_FILE, 0xC000003A}
 ACCESS_DENIED = 0xC0000022
+SHARING_VIOLATION = 0xC0000043
 
 
 def meaning(status: int, place: str) -> Fault:
     fault_class, words, hint = _MEANINGS.get(
         status & 0xFFFFFFFF, (FaultClass.REJECTED, f"answered 0x{status & 0xFFFFFFFF:08X}", "Look at the server's log.")
     )
-    return Fault(fault_class, f"{place} {words}.", hint=hint)
+    kind = InUse if status & 0xFFFFFFFF == SHARING_VIOLATION else Fault
+    return kind(fault_class, f"{place} {words}.", hint=hint)

@@ -13,7 +13,7 @@ from smb.SMBConnection import SMBConnection
 
 from agent.faults import Fault, FaultClass
 from agent.patriot.share import ntstatus
-from agent.patriot.share.base import BlockingShare, FileInfo, NameTaken, Progress, Watched
+from agent.patriot.share.base import BlockingShare, FileInfo, Gone, NameTaken, Progress, Watched
 from agent.settings.models import Share as ShareSettings
 
 NETBIOS_PORT = 139
@@ -91,6 +91,8 @@ class Smb2Share(BlockingShare):
         except OperationFailure as error:
             if _status(error) == ntstatus.COLLISION:
                 raise NameTaken(new) from None
+            if _status(error) == ntstatus.NO_SUCH_FILE:
+                raise Gone(old) from None
             raise
 
     def _delete(self, name: str, progress: Progress) -> None:

@@ -23,7 +23,7 @@ from spnego.exceptions import SpnegoError
 
 from agent.faults import Fault, FaultClass
 from agent.patriot.share import ntstatus
-from agent.patriot.share.base import CHUNK_BYTES, BlockingShare, FileInfo, NameTaken, Progress, Watched
+from agent.patriot.share.base import CHUNK_BYTES, BlockingShare, FileInfo, Gone, NameTaken, Progress, Watched
 from agent.settings.models import Share as ShareSettings
 
 
@@ -84,16 +84,27 @@ class Smb3Share(BlockingShare):
 
     def _write_new(self, name: str, source: Watched, progress: Progress) -> None:
         login = self._connected(progress)
-        with _taken(name), _open(self._at(name), "xb", **login) as file:
-            while chunk := source.read(CHUNK_BYTES):
-                while chunk:
-                    chunk = chunk[file.write(chunk) :]
-                    progress.moved()
+        try:
+            with _open(self._at(name), "xb", **login) as file:
+                while chunk := source.read(CHUNK_BYTES):
+                    while chunk:
+                        chunk = chunk[file.write(chunk) :]
+                        progress.moved()
+        except SMBOSError as error:
+            if error.ntstatus == ntstatus.COLLISION:
+                raise NameTaken(name) from None
+            raise
 
     def _rename(self, old: str, new: str, progress: Progress) -> None:
         login = self._connected(progress)
-        with _taken(new):
+        try:
             smbclient.rename(self._at(old), self._at(new), **login)
+        except SMBOSError as error:
+            if error.ntstatus == ntstatus.COLLISION:
+                raise NameTaken(new) from None
+            if error.ntstatus == ntstatus.NO_SUCH_FILE:
+                raise Gone(old) from None
+            raise
 
     def _delete(self, name: str, progress: Progress) -> None:
         login = self._connected(progress)
@@ -181,14 +192,3 @@ def _open(path: str, mode: str, **options: Any) -> Iterator[Any]:
                 file.close()
             except Exception:
                 file.fd._connected = False
-
-
-@contextmanager
-def _taken(name: str) -> Iterator[None]:
-    """Turns the server's "name exists" into `NameTaken`."""
-    try:
-        yield
-    except SMBOSError as error:
-        if error.ntstatus == ntstatus.COLLISION:
-            raise NameTaken(name) from None
-        raise
