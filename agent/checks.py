@@ -18,6 +18,7 @@ import trio
 from agent.alarms.model import Probing
 from agent.faults import Fault
 from agent.settings import Settings
+from agent.settings.sinks import SinkSettings
 from agent.settings.sources import SourceSettings
 from agent.settings.types import ZoneAt
 
@@ -45,11 +46,11 @@ async def run(settings: Settings, config: Path | None = None) -> AsyncIterator[C
     for check in box(settings, config):
         yield check
     for source in settings.sources:
-        yield await _source(source)
+        yield await source_check(source)
     for sink in settings.sinks:
-        yield await _probe(f"sink-{sink.name}", f"Sink {sink.name} ({sink.kind})", partial(_sink, settings, sink))
+        yield await sink_check(settings, sink)
     if settings.share is not None:
-        yield await _probe("share", "Central share", partial(_share, settings))
+        yield await share_check(settings)
     for check in accounts(settings):
         yield check
 
@@ -156,7 +157,8 @@ def _not_configured(settings: Settings) -> Iterator[Check]:
         yield Check("not-configured", "Not configured", "skipped", f"{', '.join(missing)}.", "varde setup")
 
 
-async def _source(settings: SourceSettings) -> Check:
+async def source_check(settings: SourceSettings) -> Check:
+    """Log in to the device and read something."""
     from agent.vendors import build
 
     async def probe() -> str:
@@ -169,10 +171,21 @@ async def _source(settings: SourceSettings) -> Check:
     return await _probe(f"source-{settings.name}", f"Source {settings.name} ({settings.kind})", probe)
 
 
-async def _sink(settings: Settings, sink: Any) -> str:
+async def sink_check(settings: Settings, sink: SinkSettings) -> Check:
+    """Ask the far end for a sign of life."""
+    return await _probe(f"sink-{sink.name}", f"Sink {sink.name} ({sink.kind})", partial(_sink, settings, sink))
+
+
+async def share_check(settings: Settings) -> Check:
+    """Write, rename and delete a probe file."""
+    return await _probe("share", "Central share", partial(_share, settings))
+
+
+async def _sink(settings: Settings, sink: SinkSettings) -> str:
     from agent.sinks import build
 
-    return await build(settings, sink, None).probe()
+    probed: str = await build(settings, sink).probe()
+    return probed
 
 
 async def _share(settings: Settings) -> str:

@@ -92,6 +92,7 @@ def start_sink(site: Site, settings: SinkSettings) -> None:
     sink = sinks.build(
         site.settings,
         settings,
+        outbox=site.outbox,
         zone_name=lambda account, zone: _zone_name(site, account, zone),
         link=lambda alarm: picture_link(site, alarm),
     )
