@@ -62,7 +62,10 @@ class Lazy(click.Group):
 
 
 def _with_config(command: click.Command) -> click.Command:
-    """`--config FILE` stands after any command as well as before it."""
+    """`--config FILE` stands after any command, at any depth, as well as before it."""
+    if isinstance(command, click.Group):
+        for nested in command.commands.values():
+            _with_config(nested)
     if all(parameter.name != "config" for parameter in command.params):
         command.params.append(_config_option(expose_value=False))
     return command
