@@ -48,6 +48,8 @@ class Trouble:
     times: int | None = None
     status: int = 503
     retry_after_s: int | None = None
+    location: str | None = None
+    """a redirect's target, with a `status` of 301 to 308"""
     delay_s: float = 0.2
     body: bytes | None = None
     """replaces the canned body of HTML, WRONG_JSON and STATUS"""
@@ -149,11 +151,11 @@ async def canned(trouble: Trouble) -> AsyncGenerator[bytes, None]:
         yield hashlib.shake_256(b"varde").digest(512)
     elif trouble.ill is Ill.HTML:
         body = trouble.body or b"<!DOCTYPE html><html><title>Error</title><h1>Something went wrong</h1></html>"
-        yield _answer(trouble.status, "text/html; charset=utf-8", body, trouble.retry_after_s)
+        yield _answer(trouble, trouble.status, "text/html; charset=utf-8", body)
     elif trouble.ill is Ill.WRONG_JSON:
-        yield _answer(200, "application/json", trouble.body or b'{"weather": [null, {"rain": -1e9}, "soon"]}', None)
+        yield _answer(trouble, 200, "application/json", trouble.body or b'{"weather": [null, {"rain": -1e9}, "soon"]}')
     elif trouble.ill is Ill.STATUS:
-        yield _answer(trouble.status, "text/plain", trouble.body or b"", trouble.retry_after_s)
+        yield _answer(trouble, trouble.status, "text/plain", trouble.body or b"")
     elif trouble.ill is Ill.HUGE:
         yield b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         block = b"%x\r\n%b\r\n" % (CHUNK_BYTES, b"[" * CHUNK_BYTES)
@@ -161,8 +163,10 @@ async def canned(trouble: Trouble) -> AsyncGenerator[bytes, None]:
             yield block
 
 
-def _answer(status: int, content_type: str, body: bytes, retry_after_s: int | None) -> bytes:
+def _answer(trouble: Trouble, status: int, content_type: str, body: bytes) -> bytes:
     head = f"HTTP/1.1 {status} Laboratory\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
-    if retry_after_s is not None:
-        head += f"Retry-After: {retry_after_s}\r\n"
+    if trouble.retry_after_s is not None:
+        head += f"Retry-After: {trouble.retry_after_s}\r\n"
+    if trouble.location is not None:
+        head += f"Location: {trouble.location}\r\n"
     return f"{head}Connection: close\r\n\r\n".encode() + body

@@ -9,6 +9,7 @@ simulator.laboratory.inject(Ill.STALL)           # what happens to connections: 
 """
 
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -70,6 +71,14 @@ class DavantisSimulator(Simulator):
     def raise_event(self, kind: str | None = None, **details: Any) -> str:
         """`details` are those of `Device.happen`: camera, armed, started, event, description, media."""
         return str(self.device.happen(kind or "intrusion", **details).id)
+
+    def raise_backlog(self, count: int, over_s: float) -> list[str]:
+        """`count` alarms as of the last `over_s` seconds, oldest first; their native ids. A device tells no more than
+        its cap of alarms a second, camera and event apart, so spread them.
+        """
+        begin = self.device.now() - timedelta(seconds=over_s)
+        step = timedelta(seconds=over_s / max(1, count))
+        return [self.raise_event("intrusion", started=begin + number * step) for number in range(count)]
 
     def _route(self, path: str, answer: Any, method: str = "GET") -> Route:
         async def guarded(request: Request) -> Response:
