@@ -116,7 +116,8 @@ async def erase_client(registry: Registry, key_name: str, client_id: int, ready:
         await registry.erase(key_name, client_id)
     except NotFound:
         pass
-    import_ids = await registry.store.write(lambda connection: _erase_rows(connection, key_name, client_id))
+    file = str(xmlfiles.path_of(registry.clients_dir, key_name, client_id))
+    import_ids = await registry.store.write(lambda connection: _erase_rows(connection, key_name, client_id, file))
     if not import_ids:
         raise NotFound(f"key {key_name!r} has no client {client_id}, and no trace of one")
     await trio.to_thread.run_sync(_erase_from_ready, ready, set(import_ids))
@@ -129,12 +130,13 @@ async def erase_client(registry: Registry, key_name: str, client_id: int, ready:
     }
 
 
-def _erase_rows(connection: sqlite3.Connection, key_name: str, client_id: int) -> dict[str, bool]:
+def _erase_rows(connection: sqlite3.Connection, key_name: str, client_id: int, file: str) -> dict[str, bool]:
     """The import ids the client had, each with whether it was sent; their rows go."""
     found = connection.execute(
         "SELECT import_id, sent FROM removed_clients WHERE key_name = ? AND client_id = ?", (key_name, client_id)
     ).fetchall()
     connection.execute("DELETE FROM removed_clients WHERE key_name = ? AND client_id = ?", (key_name, client_id))
+    connection.execute("DELETE FROM batch_files WHERE path = ?", (file,))
     for import_id, _ in found:
         connection.execute("DELETE FROM batch_rows WHERE import_id = ?", (import_id,))
     return {import_id: bool(sent) for import_id, sent in found}
