@@ -46,7 +46,7 @@ class SensaphoneSimulator(Simulator):
     def __init__(
         self,
         username: str = "agent@example.test",
-        password: str = "pump&house+1%",  # noqa: S107 - of nothing that exists; signs that URLs and forms must encode
+        password: str = "pump-house-7",  # noqa: S107 - of nothing that exists
         account: int = 987654,
     ) -> None:
         self.username = username

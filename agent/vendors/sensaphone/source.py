@@ -38,6 +38,9 @@ from agent.vendors.sensaphone.readings import (
 
 log = logging.getLogger("varde.sensaphone")
 
+SECOND_LOOK_S = 1.5
+"""What a poll may spend on the device list, and on devices whose zones left the dashboard: a service that answers
+the dashboard only must neither hold an alarm back nor look lost."""
 OFFLINE = ":offline"
 MAINS, BATTERY = ":power", ":battery"
 """The unit's own conditions, beside its zones."""
@@ -82,7 +85,7 @@ class SensaphoneSource:
         step = _Step(self._zones, conditions, now_utc(), report, sound=not answer.failures)
         for device in devices:
             step.device(device, wire.table(known.get(_id_of(device))))
-        with trio.move_on_after(self._settings.timeout_s / 2):  # what is not confirmed now is asked again next time
+        with trio.move_on_after(SECOND_LOOK_S):  # what is not confirmed now is asked again with the next poll
             for device_id in step.missing:
                 await self._confirm(step, device_id)
         if position is None:
@@ -102,7 +105,7 @@ class SensaphoneSource:
         if trio.current_time() < self._zones_due:
             return
         self._zones_due = trio.current_time() + self._settings.state_interval_s
-        with trio.move_on_after(self._settings.timeout_s / 2):
+        with trio.move_on_after(SECOND_LOOK_S):
             try:
                 answer = await self._client.devices()
             except Fault as fault:

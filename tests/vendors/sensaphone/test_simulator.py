@@ -71,8 +71,7 @@ async def test_uri_mode(simulator: SensaphoneSimulator, method: str, path: str, 
 
 
 async def test_log_in_by_uri(simulator: SensaphoneSimulator) -> None:
-    simulator.password = "plain"
-    answer = await raw(simulator, "POST", "/api/v1/login/{agent@example.test}/{plain}")
+    answer = await raw(simulator, "POST", f"/api/v1/login/{{agent@example.test}}/{{{simulator.password}}}")
     assert answer["response"]["acctid"] == 987654
 
 

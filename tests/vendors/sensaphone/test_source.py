@@ -319,7 +319,7 @@ async def test_what_stands_at_the_first_reading(
 async def test_a_stalled_device_list_does_not_hold_an_alarm_back(
     simulator: SensaphoneSimulator, new_source: Callable[..., SensaphoneSource]
 ) -> None:
-    source = new_source(timeout_s=2.0, state_interval_s=0.01)
+    source = new_source(state_interval_s=0.01)
     position = (await source.poll(None)).position
     simulator.laboratory.inject(Ill.STALL, path="/api/v1/device")
     simulator.alarm(FREEZER)
