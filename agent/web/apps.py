@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from agent.web import api, clients, metrics_page
+from agent.web import api, batches, clients, metrics_page
 from agent.web.answers import as_json, broken
 from agent.web.doors import ConsoleDoor, ControlDoor, Headers
 from agent.web.links import linked_picture
@@ -34,7 +34,7 @@ def build_console(site: "Site") -> Starlette:
 
 
 def _api() -> list[Route]:
-    return [*api.routes(), *clients.routes()]
+    return [*api.routes(), *clients.routes(), *batches.routes()]
 
 
 async def get_picture(request: Request) -> Response:

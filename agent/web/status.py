@@ -25,17 +25,13 @@ async def status(site: "Site") -> dict[str, Any]:
         "services": site.supervisor.services(),
         "sources": [poller.status() for poller in site.pollers.values()],
         "sinks": [dispatcher.status() for dispatcher in site.dispatchers.values()],
-        "share": share(site),
+        "share": site.batches.share_status(),
         "last_batch": last_batch,
         "next_batch_at": next_batch_at(site),
         "listeners": dict(site.listeners),
         "not_configured": health.not_configured(site),
         "problems": dict(site.problems),
     }
-
-
-def share(site: "Site") -> dict[str, Any] | None:
-    return None if site.settings.share is None else site.batches.share_status()
 
 
 def next_batch_at(site: "Site") -> str | None:

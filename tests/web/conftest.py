@@ -24,8 +24,10 @@ from agent.alarms.outbox import Outbox
 from agent.alarms.polling import Poller
 from agent.faults import Fault, FaultClass, Refused, Rejected, UnknownTarget
 from agent.metrics import Metrics
+from agent.patriot.combine import Batches
 from agent.patriot.keys import Keys
 from agent.patriot.registry import Registry
+from agent.patriot.share import open_share
 from agent.settings import Settings
 from agent.site import Site
 from agent.store import Store
@@ -203,13 +205,15 @@ def wait_until() -> Callable[..., Any]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
+    share = tmp_path / "share"
+    share.mkdir()
     return Settings(
         site={"id": "test-01"},
         paths={"state_dir": tmp_path / "state", "log_dir": tmp_path / "log", "run_dir": tmp_path / "run"},
         patriot={"keys_file": tmp_path / "keys.json"},
         console={"listen": "127.0.0.1:0", "token": TOKEN, "public_url": "https://console.example"},
         media={"min_free_bytes": 0},
-        share={"kind": "directory", "path": tmp_path / "share"},
+        share={"kind": "directory", "path": share},
         sources=[
             {
                 "name": "yard",
@@ -262,7 +266,7 @@ async def _open(settings: Settings, store: Store, nursery: trio.Nursery) -> Plac
         outbox=Outbox(store),
         keys=keys,
         registry=Registry(store, settings.paths.clients, keys),
-        batches=Batches(),  # type: ignore[arg-type]
+        batches=Batches(store, settings, open_share(settings.share), metrics),
         evidence=EvidenceKeeper(journal, pollers, settings.paths.media, settings.media, metrics),
         reload=reload,
         pollers=pollers,
@@ -273,6 +277,7 @@ async def _open(settings: Settings, store: Store, nursery: trio.Nursery) -> Plac
     supervisor.start(Service("yard", pollers["yard"].run))
     supervisor.start(Service("receiver", site.dispatchers["receiver"].run))
     supervisor.start(Service("evidence", site.evidence.run))
+    supervisor.start(Service("batches", site.batches.run))
     await _listen(found, nursery)
     await until(lambda: pollers["yard"].state == "up" and site.dispatchers["receiver"].state == "up")
     return found
@@ -295,19 +300,6 @@ async def _listen(found: Place, nursery: trio.Nursery) -> None:
         partial(serving.serve, read_timeout_s=READ_TIMEOUT_S), build_control(site), unix, found.site.stopping
     )
     site.listeners.update(console=found.console, metrics=found.metrics)
-
-
-class Batches:
-    """Stands in until the client path is there."""
-
-    async def last(self) -> dict[str, Any] | None:
-        return None
-
-    def next_at(self) -> datetime | None:
-        return None
-
-    def share_status(self) -> dict[str, Any]:
-        return {"kind": "directory", "state": "up", "since": "2026-01-01T00:00:00.000Z", "error": None}
 
 
 @pytest.fixture

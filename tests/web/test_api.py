@@ -23,9 +23,9 @@ async def test_status_says_what_the_site_is_doing(place: Any, bearer: httpx.Asyn
     assert status["state"] in ("ok", "degraded", "failing") and status["headline"]
     assert [source["name"] for source in status["sources"]] == ["yard"]
     assert [sink["name"] for sink in status["sinks"]] == ["receiver"]
-    assert {service["name"] for service in status["services"]} == {"yard", "receiver", "evidence"}
+    assert {service["name"] for service in status["services"]} == {"yard", "receiver", "evidence", "batches"}
     assert status["listeners"]["console"] == place.console
-    assert status["share"]["state"] == "up"
+    assert status["share"]["kind"] == "directory"
     assert {"warnings", "last_batch", "next_batch_at", "not_configured", "problems", "version"} <= set(status)
 
 
