@@ -144,10 +144,8 @@ def _clients(site: "Site") -> Iterator[Warning]:
             f"Correct {site.settings.patriot.keys_file}; the last good keys stay in use.",
             "every entry of the file can be used",
         )
-    if site.settings.share is None:
-        return
     share = site.batches.share_status()
-    if share["state"] == "down":
+    if share is not None and share["state"] == "down":
         yield Warning(
             "share-down",
             "failing",
