@@ -11,6 +11,7 @@ import trio
 from agent.alarms.outbox import Outbox
 
 MAX_UNWRITTEN = 64
+GATHER_S = 0.02  # a commit for each alarm would cost the sending task more than the alarm does
 
 
 class Acknowledgements:
@@ -32,6 +33,7 @@ class Acknowledgements:
     async def run(self) -> None:
         while True:
             await self._something.wait()
+            await trio.sleep(GATHER_S)
             await self.flush()
 
     async def not_too_many(self) -> None:

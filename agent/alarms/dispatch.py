@@ -30,7 +30,7 @@ from agent.settings.sinks import SinkSettings
 log = logging.getLogger("varde.dispatch")
 
 ACCOUNTS_AT_ONCE = 16
-BATCH = 200  # rows a lane takes before other accounts have their turn
+BATCH = 200  # rows a lane takes at once, and the most before other accounts have their turn
 RESCAN_S = 5.0  # held rows become due by themselves, and a lost ring costs no more than this
 MEASURE_S = 0.5
 FIRST_BACKOFF_S = 1.0
@@ -178,20 +178,44 @@ class Dispatcher:
 
     async def _lane(self, account: str) -> None:
         try:
-            await self._deliver_batch(account)
+            await self._deliver_account(account)
+            await self._acknowledgements.flush()
         finally:
             self._running.discard(account)
             self.wake()
 
-    async def _deliver_batch(self, account: str) -> None:
-        """The account's oldest rows in order, until one is kept. Returns when their ends are written."""
-        rows = await self._outbox.due(self.name, account, BATCH)
-        memos = await self._memos(rows)
-        for row in rows:
-            if not await self._deliver(row, memos.get(row.id, row.memo)):
-                break
+    async def _deliver_account(self, account: str) -> None:
+        """The account's rows in order, until one is kept, none is left, or others have waited for their turn."""
+        batch = await self._load(account, 0)
+        while batch:
+            async with trio.open_nursery() as nursery:
+                ahead: list[Delivery] = []
+                if len(batch) == BATCH:
+                    nursery.start_soon(self._load_into, ahead, account, batch[-1].id)
+                if not await self._deliver_all(account, batch):
+                    return
+            is_crowded = self._turn and len(self._running) >= ACCOUNTS_AT_ONCE
+            batch = [] if is_crowded else ahead
+
+    async def _deliver_all(self, account: str, batch: list[Delivery]) -> bool:
+        """False where one is kept."""
+        for delivery, following in zip(batch, [*batch[1:], None], strict=False):
+            delivery.following = following
+            if not await self._deliver(account, delivery):
+                return False
             await self._acknowledgements.not_too_many()
-        await self._acknowledgements.flush()
+        return True
+
+    async def _load_into(self, ahead: list[Delivery], account: str, after: int) -> None:
+        ahead += await self._load(account, after)
+
+    async def _load(self, account: str, after: int) -> list[Delivery]:
+        rows = await self._outbox.due(self.name, account, BATCH, after)
+        memos = await self._memos(rows)
+        return [
+            Delivery(row.id, row.alarm, row.attempts, memos.get(row.id, row.memo), partial(self._outbox.note, row.id))
+            for row in rows
+        ]
 
     async def _memos(self, rows: list[Row]) -> dict[int, str]:
         if isinstance(self.sink, Numbering) and any(row.memo is None for row in rows):
@@ -200,43 +224,45 @@ class Dispatcher:
 
     # --- one try ------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, row: Row, memo: str | None) -> bool:
-        """One try; False where the row is kept and its account has to wait."""
+    async def _deliver(self, account: str, delivery: Delivery) -> bool:
+        """One try; False where the alarm is kept and its account has to wait."""
         begun = trio.current_time()
         try:
-            await self.sink.deliver(Delivery(row.id, row.alarm, row.attempts, memo, partial(self._outbox.note, row.id)))
+            await self.sink.deliver(delivery)
         except Rejected as rejected:
-            await self._set_aside(row, str(rejected))
+            await self._set_aside(delivery, str(rejected))
         except Fault as fault:
-            await self._keep(row, fault)
+            await self._keep(account, delivery, fault)
             return False
         except Exception as error:
             # A defect of ours in one sink must not stop the others, nor lose the alarm, and must be seen.
-            if row.account not in self._troubled:
+            if account not in self._troubled:
                 log.exception("sink=%s a delivery failed in our own code", self.name)
-            await self._keep(row, Fault(FaultClass.PROTOCOL, f"{self.name}: {type(error).__name__} in the agent."))
+            await self._keep(
+                account, delivery, Fault(FaultClass.PROTOCOL, f"{self.name}: {type(error).__name__} in the agent.")
+            )
             return False
         else:
-            self._acknowledged(row, begun)
-        self._waiting.pop(row.account, None)
+            self._acknowledged(account, delivery, begun)
+        self._waiting.pop(account, None)
         return True
 
-    def _acknowledged(self, row: Row, begun: float) -> None:
+    def _acknowledged(self, account: str, delivery: Delivery, begun: float) -> None:
         now = self._now()
-        self._acknowledgements.add(row.id, now)
+        self._acknowledgements.add(delivery.id, now)
         self._count_ok.inc()
-        self._latency.observe(max(0.0, (now - row.alarm.received_at).total_seconds()))
+        self._latency.observe(max(0.0, (now - delivery.alarm.received_at).total_seconds()))
         self.last_acknowledged_at = now
         self.pending = max(0, self.pending - 1)
         ended = trio.current_time()
         self._recent.append((ended, ended - begun))
-        if row.account in self._troubled:
-            self._troubled.discard(row.account)
-            log.info("sink=%s account=%s is delivered again", self.name, row.account or "-")
+        if account in self._troubled:
+            self._troubled.discard(account)
+            log.info("sink=%s account=%s is delivered again", self.name, account or "-")
         self._answered()
 
-    async def _set_aside(self, row: Row, reason: str) -> None:
-        await self._outbox.reject(row.id, reason)
+    async def _set_aside(self, delivery: Delivery, reason: str) -> None:
+        await self._outbox.reject(delivery.id, reason)
         self._metrics.deliveries.labels(self.name, FaultClass.REJECTED.value).inc()
         self.pending = max(0, self.pending - 1)
         self.rejected += 1
@@ -244,22 +270,22 @@ class Dispatcher:
         logged_at, unlogged = self._rejections_logged
         if trio.current_time() - logged_at >= 60:
             also = f", and {unlogged} more since the last such line" if unlogged else ""
-            log.warning("sink=%s delivery=%d is set aside%s: %s", self.name, row.id, also, reason)
+            log.warning("sink=%s delivery=%d is set aside%s: %s", self.name, delivery.id, also, reason)
             self._rejections_logged = (trio.current_time(), 0)
         else:
             self._rejections_logged = (logged_at, unlogged + 1)
 
-    async def _keep(self, row: Row, fault: Fault) -> None:
-        wait_s = backoff_s(row.attempts + 1, fault, shortest_s=FIRST_BACKOFF_S)
-        self._waiting[row.account] = (trio.current_time() + wait_s, fault)
+    async def _keep(self, account: str, delivery: Delivery, fault: Fault) -> None:
+        wait_s = backoff_s(delivery.attempts + 1, fault, shortest_s=FIRST_BACKOFF_S)
+        self._waiting[account] = (trio.current_time() + wait_s, fault)
         self._metrics.deliveries.labels(self.name, fault.fault_class.value).inc()
         if not self._supervised:
             self._report(fault)
-        if row.account not in self._troubled:
-            self._troubled.add(row.account)
+        if account not in self._troubled:
+            self._troubled.add(account)
             if self.state != "down":
-                log.warning("sink=%s account=%s its alarms are kept: %s", self.name, row.account or "-", fault)
-        await self._outbox.keep(row.id, str(fault), self._now() + timedelta(seconds=wait_s))
+                log.warning("sink=%s account=%s its alarms are kept: %s", self.name, account or "-", fault)
+        await self._outbox.keep(delivery.id, str(fault), self._now() + timedelta(seconds=wait_s))
 
     # --- state --------------------------------------------------------------------------------------------------
 

@@ -193,7 +193,8 @@ class Delivery:
     """One alarm on its way to one sink.
 
     `memo` is what the sink noted at its first try (a sequence number, a body), durable from `note` on, so that a
-    repeat after a crash is the same message. `attempts` counts the tries before this one.
+    repeat after a crash is the same message. `attempts` counts the tries before this one. `following` is the account's
+    next delivery where it is known already: what a sink can do for it while it waits for this one's acknowledgement.
     """
 
     id: int
@@ -201,6 +202,7 @@ class Delivery:
     attempts: int
     memo: str | None
     note_memo: Callable[[str], Awaitable[None]]
+    following: "Delivery | None" = None
 
     async def note(self, memo: str) -> None:
         await self.note_memo(memo)

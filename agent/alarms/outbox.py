@@ -93,14 +93,14 @@ class Outbox:
         rows = await self._store.read(lambda c: c.execute(_ACCOUNTS, values).fetchall())
         return [row[0] for row in rows]
 
-    async def due(self, sink: str, account: str, limit: int) -> list[Row]:
+    async def due(self, sink: str, account: str, limit: int, after: int = 0) -> list[Row]:
         """The oldest pending rows of an account, whatever their `next_attempt_at`: that is for people to read."""
         sql = (
             "SELECT alarms.*, o.id AS outbox_id, o.account AS outbox_account, o.attempts, o.memo FROM"  # noqa: S608
-            f" (SELECT * FROM outbox WHERE sink = ?1 AND {_DUE} AND account = ?3 ORDER BY id LIMIT ?4) AS o"
+            f" (SELECT * FROM outbox WHERE sink = ?1 AND {_DUE} AND account = ?3 AND id > ?4 ORDER BY id LIMIT ?5) AS o"
             " JOIN alarms ON alarms.id = o.alarm_id ORDER BY o.id"
         )
-        values = (sink, instant(self._now()), account, limit)
+        values = (sink, instant(self._now()), account, after, limit)
         return await self._store.read(lambda c: [_row(row) for row in c.execute(sql, values)])
 
     async def acknowledge(self, rows: Iterable[tuple[int, datetime]]) -> None:

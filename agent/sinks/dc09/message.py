@@ -82,6 +82,8 @@ class Wording:
     @staticmethod
     def _fitting(line: Line, identifier: str, data: str, extended: Sequence[str]) -> tuple[str, ...]:
         """As much of `extended` as the frame has room for: the least worthy text is shortened, then left out."""
+        if line.event_bytes(identifier, data, extended) <= MAX_FRAME_BYTES:
+            return tuple(extended)
         fitting: list[str] = []
         for item in extended:
             room = _room(line, identifier, data, fitting)

@@ -15,6 +15,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import trio
@@ -66,6 +67,7 @@ class Dc09Sink:
         self._now = now
         self._report: Callable[[Fault | None], None] = lambda fault: None
         self._busy: dict[str, trio.Lock] = {}
+        self._ready: dict[str, _Event] = {}  # account -> its next event, its frame made ahead
         self._running = False
         self.main = self._station("main", settings.host, settings.port)
         standby = settings.standby
@@ -81,26 +83,17 @@ class Dc09Sink:
         return f"{_next_number(state):04d}"
 
     async def deliver(self, delivery: Delivery) -> None:
-        entry = delivery.alarm
-        account = entry.account or self.settings.account
-        if not account:
-            raise Rejected(
-                f"The alarm has no account: set account in [[sources]] {entry.source}, or account in [[sinks]] "
-                f"{self.name}, then retry the delivery."
-            )
-        if not _ACCOUNT.match(account):
-            raise Rejected(f"The account {account[:20]!r} has no 3 to 16 hex digits.")
         if delivery.memo is None:
+            self._account_of(delivery.alarm)  # a number is not spent on what cannot be sent
             await delivery.note(f"{await self._change_state(_next_number):04d}")
-        assert delivery.memo is not None
-        sequence, line = int(delivery.memo), self._line(account)
-        lock = self._busy.setdefault(account, trio.Lock())
+        event = self._event(delivery)
+        lock = self._busy.setdefault(event.line.account, trio.Lock())
         if lock.locked():
             await lock.acquire()
         else:
             lock.acquire_nowait()
         try:
-            await self._send(lambda now: self._wording.message(entry, line, now), line, sequence)
+            await self._send(event, partial(self._prepare, delivery.following) if delivery.following else None)
         finally:
             lock.release()
 
@@ -143,20 +136,18 @@ class Dc09Sink:
 
     # --- events -------------------------------------------------------------------------------------------------
 
-    async def _send(self, message: Callable[[datetime], Message], line: Line, sequence: int) -> None:
+    async def _send(self, event: "_Event", meanwhile: Callable[[], None] | None = None) -> None:
         """Through the stations in turn; raises the main one's fault, or `Rejected` where all that answer say DUH."""
         fault: Fault | None = None
-        understood = True
         for station, tries in self._order():
             try:
-                if await self._to(station, message, line, sequence, tries, bare=not understood):
+                if await self._to(station, event, tries, meanwhile):
                     return
-                understood = False
             except Fault as failed:
                 fault = fault or failed
                 if failed.fault_class is FaultClass.PROTOCOL:
                     break  # it answers: the standby is for receivers that do not
-        if not understood:
+        if event.is_bare:
             raise Rejected(
                 "The receiver does not understand the event (DUH). Set another code for its kind in codes, or have "
                 "the receiver's event table completed, then retry the delivery."
@@ -172,31 +163,50 @@ class Dc09Sink:
         return [(self.main, TRIES), (self.standby, TRIES)]
 
     async def _to(
-        self,
-        station: Station,
-        message: Callable[[datetime], Message],
-        line: Line,
-        sequence: int,
-        tries: int,
-        *,
-        bare: bool,
+        self, station: Station, event: "_Event", tries: int, meanwhile: Callable[[], None] | None = None
     ) -> bool:
         """Whether the station acknowledged; False for a DUH, to the bare event as well."""
-        has_extras = False
-
-        def build(at: datetime) -> bytes:
-            nonlocal has_extras
-            content = message(self._now())
-            has_extras = content.has_extras
-            if bare:
-                return line.event(content.identifier, sequence, content.bare, at=at)
-            return line.event(content.identifier, sequence, content.data, content.extended, at=at)
-
-        if await station.ask(build, sequence, tries) is not Word.DUH:
+        if await station.ask(event.frame, event.sequence, tries, meanwhile) is not Word.DUH:
             return True
-        if bare or not has_extras:
+        if event.is_bare:
             return False
-        return await self._to(station, message, line, sequence, 1, bare=True)
+        event.is_bare = True
+        if not event.has_extras:
+            return False
+        return await self._to(station, event, 1)
+
+    def _event(self, delivery: Delivery) -> "_Event":
+        """Raises `Rejected` where the alarm has no place to go."""
+        entry = delivery.alarm
+        account = self._account_of(entry)
+        ready = self._ready.pop(account, None)
+        if ready is not None and ready.id == delivery.id:
+            return ready
+        assert delivery.memo is not None
+        line = self._line(account)
+        return _Event(delivery.id, line, int(delivery.memo), lambda: self._wording.message(entry, line, self._now()))
+
+    def _prepare(self, following: Delivery) -> None:
+        """Make the account's next frame while the receiver thinks about this one."""
+        if following.memo is None:
+            return
+        try:
+            event = self._event(following)
+            event.frame(self._order()[0][0].clock())
+        except Rejected:
+            return  # said when its turn comes
+        self._ready[event.line.account] = event
+
+    def _account_of(self, entry: JournalledAlarm) -> str:
+        account = entry.account or self.settings.account
+        if not account:
+            raise Rejected(
+                f"The alarm has no account: set account in [[sources]] {entry.source}, or account in [[sinks]] "
+                f"{self.name}, then retry the delivery."
+            )
+        if not _ACCOUNT.match(account):
+            raise Rejected(f"The account {account[:20]!r} has no 3 to 16 hex digits.")
+        return account
 
     # --- supervision --------------------------------------------------------------------------------------------
 
@@ -204,7 +214,8 @@ class Dc09Sink:
         """A NULL whenever nothing else was sent for `interval_s`; probes while the station does not answer."""
         account = self._account
         if account is None:
-            log.warning("sink=%s no account is configured for supervision messages, so none are sent", self.name)
+            if interval_s:
+                log.warning("sink=%s no account is configured for supervision messages, so none are sent", self.name)
             return
         is_told_so = False
         while True:
@@ -245,13 +256,13 @@ class Dc09Sink:
         if self._account is None:
             return
         line = self._line(self._account)
+        message = test_message(self.settings.format, PERIODIC_TEST)
         while True:
             await trio.sleep(self.settings.periodic_test_s)
             sequence = await self._change_state(_next_number)
-            message = test_message(self.settings.format, PERIODIC_TEST)
             async with self._busy.setdefault(self._account, trio.Lock()):
                 try:
-                    await self._send(lambda now: message, line, sequence)  # noqa: B023 - awaited within the turn
+                    await self._send(_Event(0, line, sequence, lambda: message))
                 except (Fault, Rejected) as failed:
                     log.warning("sink=%s the periodic test is not acknowledged: %s", self.name, failed)
 
@@ -293,6 +304,32 @@ class Dc09Sink:
             self._report(None)
         else:
             self._report(self.main.fault or station.fault)
+
+
+class _Event:
+    """One event on its way. A frame is made anew when the second of its stamp is another: the text of a late alarm
+    gains its time of occurrence, and a receiver has a clock of its own.
+    """
+
+    def __init__(self, id: int, line: Line, sequence: int, message: Callable[[], Message]) -> None:
+        self.id = id
+        self.line = line
+        self.sequence = sequence
+        self.is_bare = False
+        self.has_extras = False
+        self._message = message
+        self._made: tuple[datetime, bool, bytes] | None = None
+
+    def frame(self, at: datetime) -> bytes:
+        second = at.replace(microsecond=0)
+        if self._made is not None and self._made[:2] == (second, self.is_bare):
+            return self._made[2]
+        message = self._message()
+        self.has_extras = message.has_extras
+        data, extended = (message.bare, ()) if self.is_bare else (message.data, message.extended)
+        frame = self.line.event(message.identifier, self.sequence, data, extended, at=at)
+        self._made = (second, self.is_bare, frame)
+        return frame
 
 
 def _next_number(state: dict[str, Any]) -> int:

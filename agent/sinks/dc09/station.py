@@ -8,8 +8,7 @@ try ─→ ACK ─────────────────────�
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import trio
@@ -58,7 +57,7 @@ class Station:
         self.sent_at = float("-inf")
         self.clock_offset = timedelta(0)
         self._sink = sink
-        self._reply_timeout_s = reply_timeout_s
+        self.reply_timeout_s = reply_timeout_s
         self._changed = changed
         self._now = now
         self._idle: list[Connection] = []
@@ -68,10 +67,15 @@ class Station:
     def where(self) -> str:
         return f"{self.host}:{self.port} ({self.protocol.upper()})"
 
-    async def ask(self, build: Build, sequence: int, tries: int = TRIES) -> Word:
-        """ACK or DUH, as the receiver answered. Raises `Fault`: unreachable, refused, slow; protocol after NAKs."""
+    async def ask(
+        self, build: Build, sequence: int, tries: int = TRIES, meanwhile: Callable[[], None] | None = None
+    ) -> Word:
+        """ACK or DUH, as the receiver answered. Raises `Fault`: unreachable, refused, slow; protocol after NAKs.
+
+        `meanwhile` is called after each sending, before the wait for the answer.
+        """
         begun = trio.current_time()
-        exchange = _Exchange(self, build, sequence)
+        exchange = _Exchange(self, build, sequence, meanwhile)
         fault: Fault | None = None
         try:
             for number in range(tries):
@@ -105,7 +109,7 @@ class Station:
             if connection.is_open():
                 return connection
             connection.close()
-        with trio.fail_after(self._reply_timeout_s):
+        with trio.fail_after(self.reply_timeout_s):
             return await Connection.open(self.host, self.port, self.protocol)
 
     def give_back(self, connection: Connection) -> None:
@@ -118,12 +122,6 @@ class Station:
     def clock(self) -> datetime:
         """The time by this receiver's clock, as far as it has told."""
         return self._now() + self.clock_offset
-
-    @contextmanager
-    def time_limit(self) -> Iterator[None]:
-        self.sent_at = trio.current_time()
-        with trio.fail_after(self._reply_timeout_s):
-            yield
 
     def heard(self, reply: Reply) -> None:
         self._heard_at = trio.current_time()
@@ -163,7 +161,7 @@ class Station:
             )
         return Fault(
             FaultClass.SLOW,
-            f"The {self.role} receiver {self.where} gives no acknowledgement within {self._reply_timeout_s:g} s.",
+            f"The {self.role} receiver {self.where} gives no acknowledgement within {self.reply_timeout_s:g} s.",
             hint="Check that it knows the account and has the same key.",
         )
 
@@ -199,11 +197,12 @@ def _is_refused(error: OSError) -> bool:
 class _Exchange:
     """One message to one receiver through all its tries; a NAK is answered once in it, not once a try."""
 
-    def __init__(self, station: Station, build: Build, sequence: int) -> None:
+    def __init__(self, station: Station, build: Build, sequence: int, meanwhile: Callable[[], None] | None) -> None:
         self.connected = False
         self._station = station
         self._build = build
         self._sequence = sequence
+        self._meanwhile = meanwhile
         self._connection: Connection | None = None
         self._was_refused = False
 
@@ -264,11 +263,16 @@ class _Exchange:
         )
 
     async def _send(self, connection: Connection) -> Reply:
-        with self._station.time_limit():
-            await connection.send(self._build(self._station.clock()))
+        station = self._station
+        station.sent_at = trio.current_time()
+        with trio.CancelScope(deadline=station.sent_at + station.reply_timeout_s):
+            await connection.send(self._build(station.clock()))
+            if self._meanwhile is not None:
+                self._meanwhile()
             reply = await connection.reply(self._is_ours)
-        self._station.heard(reply)
-        return reply
+            station.heard(reply)
+            return reply
+        raise trio.TooSlowError
 
     def _is_ours(self, reply: Reply) -> bool:
         """One frame is in flight on a connection, so account and line are the connection's; the number tells a late

@@ -7,6 +7,7 @@ Norwegian letters as they are written without them; Windows-1252 only where the 
 
 import re
 import unicodedata
+from functools import lru_cache
 
 MAX_TEXT = 256  # of the extended fields
 
@@ -51,6 +52,7 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\[\]|^/"\\\u2028\u2029]+')
 _BLANKS = re.compile(r"\s+")
 
 
+@lru_cache(maxsize=4096)  # names of devices and the site come again and again
 def plain(text: str, longest: int = MAX_TEXT) -> str:
     """ASCII, at most `longest` characters."""
     if not text.isascii():
