@@ -31,6 +31,7 @@ from agent.vendors.lockt.values import Stamp
 
 SECRETS = ("pin", "credential_key")
 COMMAND_TIMEOUT_S = 60.0  # a list of thousands of users takes longer than a poll may
+COMMAND_BODY_BYTES = 64 * 1024 * 1024  # and is larger than an answer that a daemon should swallow
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,14 @@ def _source(ctx: click.Context, name: str | None) -> LocktSource:
 
 def _client(source: LocktSource) -> LocktClient:
     timeout_s = max(source.timeout_s, COMMAND_TIMEOUT_S)
-    return LocktClient(source.url, source.api_user, source.api_key, timeout_s=timeout_s, ca_file=source.ca_file)
+    return LocktClient(
+        source.url,
+        source.api_user,
+        source.api_key,
+        timeout_s=timeout_s,
+        ca_file=source.ca_file,
+        max_body_bytes=COMMAND_BODY_BYTES,
+    )
 
 
 def _run(work: Callable[[], Any]) -> Any:

@@ -19,7 +19,7 @@ import trio
 from pydantic import SecretStr, ValidationError
 
 from agent.faults import Fault, FaultClass
-from agent.http import HttpClient
+from agent.http import MAX_BODY_BYTES, HttpClient
 from agent.vendors.lockt import answers
 from agent.vendors.lockt import reference as lockt
 from agent.vendors.lockt.errors import BatchResult, LocktRejected, Unsendable
@@ -43,11 +43,13 @@ class LocktClient:
         timeout_s: float = 10.0,
         ca_file: Path | None = None,
         block_records: int = lockt.MAX_RECORDS,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._http = HttpClient(url + "/api/v1", timeout_s=timeout_s, ca_file=ca_file, connections=2)
         self._api_user = api_user
         self._api_key = api_key
         self._block_records = block_records
+        self._max_body_bytes = max_body_bytes
         self._writing = trio.Lock()
 
     async def aclose(self) -> None:
@@ -152,7 +154,9 @@ class LocktClient:
             "apikey": self._api_key.get_secret_value(),
         }
         try:
-            response = await self._http.request(method, path, headers=headers, **options)
+            response = await self._http.request(
+                method, path, headers=headers, max_bytes=self._max_body_bytes, **options
+            )
         except UnicodeEncodeError:
             raise Fault(
                 FaultClass.AUTHENTICATION,

@@ -203,7 +203,7 @@ class SimulatedSite:
         return list(self.doors.values())
 
     def read_states(self, query: Mapping[str, str]) -> Any:
-        most = float(query.get("low_battery") or 1000)
+        most = float(query.get("low_battery") or "inf")
         rows = [
             {"id": number, "name": self.doors[number]["name"], "battery_level": level}
             for number, level in self.batteries.items()

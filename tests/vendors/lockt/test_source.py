@@ -85,6 +85,29 @@ async def test_start_from_an_instant_counts_what_was_recorded_since(
     assert await follower.ids() == []
 
 
+async def test_start_from_an_instant_that_nothing_follows(
+    simulator: LocktSimulator, follow: Follow, counting: bool
+) -> None:
+    for _ in range(3):
+        simulator.raise_event()
+    follower = await follow(start_from=instant(datetime.now(UTC) + timedelta(hours=1)))
+    assert await follower.ids() == []
+    assert await follower.ids() == []
+    event = simulator.raise_event()
+    assert await follower.ids() == [event]
+
+
+async def test_an_outage_longer_than_the_clouds_real_cache(simulator: LocktSimulator, follow: Follow) -> None:
+    follower = await follow()
+    await follower.poll()
+    simulator.raise_event()
+    await follower.poll()
+    sent = [simulator.raise_event() for _ in range(5_100)]
+    gap, *rest = await follower.poll()
+    assert gap.kind is Kind.SYSTEM
+    assert [alarm.native_id for alarm in rest] == sent[100:]
+
+
 async def test_a_backlog_comes_in_chunks_in_order(
     simulator: LocktSimulator, follow: Follow, counting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,8 +374,9 @@ async def test_a_battery_that_cannot_be_read_is_no_restoral(simulator: LocktSimu
     follower = await follow()
     simulator.set_battery(187, 5)
     assert len(await follower.poll()) == 1
-    for level in (None, "", "n/a", -1, 4000, {}):
+    for level in (None, "", "n/a", -1, 101, {}):
         simulator.set_battery(187, level)
+        simulator.set_battery(446, level)
         assert await follower.poll() == []
     del simulator.site.batteries[187]
     assert await follower.poll() == []
