@@ -49,6 +49,22 @@ def add(path: Path, name: str, port: str, options: dict[str, Any]) -> str:
     return _edit(path, name, change)
 
 
+def take_over(path: Path, others: Entries) -> list[str]:
+    """Add the entries of another key file whose names are not taken; the names that were added."""
+    added: list[str] = []
+
+    def change(found: Entries) -> str:
+        for entry in others:
+            name = entry.get("key_name") if isinstance(entry, dict) else None
+            if isinstance(name, str) and not any(_named(known, name) for known in found):
+                found.append(entry)
+                added.append(name)
+        return ""
+
+    _edit(path, "", change)
+    return added
+
+
 def rotate(path: Path, name: str) -> str:
     """A new secret in place of the old one, which ends at once; shown once."""
 
