@@ -115,16 +115,12 @@ def _cannot_write(request: Request, fault: CannotWrite) -> Response:
 
 def _plain(request: Request, fault: HTTPException) -> Response:
     if fault.status_code == 405:
-        return _problem(405, "The path has other methods.", {"Allow": ", ".join(_methods(request))})
+        # The framework names the methods of the path's first route only.
+        allowed = request.app.state.methods.get(request.url.path, ["GET", "HEAD"])
+        return _problem(405, "The path has other methods.", {"Allow": ", ".join(allowed)})
     if isinstance(fault, _BodyFault):
         return _faults([_fault(("body", *fault.fault.loc), str(fault.fault), fault.fault.kind)])
     return _problem(fault.status_code, str(fault.detail), fault.headers)
-
-
-def _methods(request: Request) -> list[str]:
-    """All methods of the path; the framework itself names those of the first route only."""
-    described: dict[str, Any] = request.app.openapi()["paths"]
-    return sorted(method.upper() for method in described.get(request.url.path, ("get", "head")))
 
 
 def _invalid(request: Request, fault: RequestValidationError) -> Response:

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 
 from agent.patriot import docs
 from agent.patriot.answers import JsonRoute, install_handlers, reads, writes
-from agent.patriot.auth import KEY, Authentication
+from agent.patriot.auth import KEY, OPEN_PATHS, Authentication
 from agent.patriot.keyfile import ApiKey
 from agent.patriot.keys import Keys
 from agent.patriot.registry import Registry, user_of
@@ -66,17 +67,27 @@ def build_api(registry: Registry, keys: Keys, on_request: OnRequest, trusted_pro
     """
     app = build_routes(registry)
     limited = Authentication(BodyLimit(app, MAX_BODY_BYTES), keys)
-    return RequestLog(limited, docs.paths(app), on_request, trusted_proxies)
+    return RequestLog(limited, [*app.state.methods, *OPEN_PATHS], on_request, trusted_proxies)
 
 
 def build_routes(registry: Registry | None) -> FastAPI:
     """The routes alone, for the description (`registry` None) and behind the middleware."""
     app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False, strict_content_type=False, **docs.TITLE)
     app.state.registry = registry
+    app.state.methods = _methods()
     app.include_router(router)
     install_handlers(app)
     docs.install(app)
     return app
+
+
+def _methods() -> dict[str, list[str]]:
+    """The methods of each path; no path holds a parameter."""
+    methods: dict[str, set[str]] = {}
+    for route in router.routes:
+        assert isinstance(route, APIRoute)
+        methods.setdefault(route.path, set()).update(route.methods or ())
+    return {path: sorted(found) for path, found in methods.items()}
 
 
 @router.get("/clients", responses=reads(404) | {200: {"description": "Done.", "model": ClientAnswer}}, tags=["Clients"])

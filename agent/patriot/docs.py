@@ -27,11 +27,6 @@ _VALUE = '"?"'
 _HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"}
 
 
-def paths(app: FastAPI) -> list[str]:
-    """Every path the API answers on; none holds a parameter."""
-    return [*app.openapi()["paths"], "/docs", "/openapi.json"]
-
-
 def install(app: FastAPI) -> None:
     """Add the page, and the key to the description."""
     describe = app.openapi
