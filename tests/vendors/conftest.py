@@ -7,20 +7,24 @@ really does not have (a cloud without ids has no `restart_ids`).
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import trio
 from pydantic import TypeAdapter
 
-from agent.alarms.model import Alarm, Position, Source
+from agent.alarms.model import Alarm, Poll, Position, Source
 from agent.settings.sources import SourceSettings
 from agent.vendors.davantis.simulator import DavantisSimulator
 from agent.vendors.davantis.source import DavantisSource
 from agent.vendors.lab import Simulator
 from agent.vendors.lockt.simulator import LocktSimulator
 from agent.vendors.lockt.source import LocktSource
+from agent.vendors.milestone.simulator import MilestoneSimulator
+from agent.vendors.milestone.source import MilestoneSource
+from agent.vendors.sensaphone.simulator import SensaphoneSimulator
+from agent.vendors.sensaphone.source import SensaphoneSource
 
 PATIENCE_S = 30
 
@@ -44,6 +48,16 @@ class Vendor:
     restart_ids: Callable[[Any], None] | None = None
 
 
+class SensaphoneByZone(SensaphoneSource):
+    """Sensaphone has no alarm ids, so an id is made when the alarm is read: only its beginning, device and zone, is
+    known to whoever raised it."""
+
+    async def poll(self, position: Position | None) -> Poll:
+        poll = await super().poll(position)
+        named = [replace(alarm, native_id="/".join(alarm.native_id.split("/")[:2])) for alarm in poll.alarms]
+        return replace(poll, alarms=named)
+
+
 VENDORS = [
     Vendor(
         "davantis",
@@ -62,7 +76,21 @@ VENDORS = [
         wrong_password={"api_key": "not this one"},
         restart_ids=lambda simulator: simulator.restart_ids(),
     ),
-    # Sensaphone and Milestone: one entry each, like the one above.
+    Vendor(
+        "sensaphone",
+        SensaphoneSimulator,
+        SensaphoneByZone,
+        wrong_password={"password": "not this one"},
+        expire=lambda simulator: simulator.expire_sessions(),
+    ),
+    Vendor(
+        "milestone",
+        MilestoneSimulator,
+        MilestoneSource,
+        backlog=250,
+        wrong_password={"password": "not this one"},
+        expire=lambda simulator: simulator.revoke_tokens(),
+    ),
 ]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from agent.alarms.model import Position, instant
+from agent.alarms.model import Position
 from agent.vendors.milestone.marker import key_of
 from agent.vendors.milestone.records import AlarmRecord, moment
 
@@ -40,8 +40,8 @@ class Place:
     history: set[str] = field(default_factory=set)
     recent: dict[str, None] = field(default_factory=dict)
 
-    def take(self, record: AlarmRecord, past: "Past") -> bool:
-        """Whether this alarm is to be reported; from then on it is known. `past` collects history in a baseline."""
+    def counts(self, record: AlarmRecord, past: "Past") -> bool:
+        """Whether this alarm is to be reported. `past` collects history in a baseline."""
         key = digest(record.id)
         if key in self.recent or key in self.history or key_of(record) is not None:
             return False
@@ -51,10 +51,13 @@ class Place:
         if self.baseline and self.start is not None and when is not None and when < self.start:
             past.add(key, when)
             return False
-        self.recent[key] = None
+        return True
+
+    def remember(self, record: AlarmRecord) -> None:
+        """It is reported."""
+        self.recent[digest(record.id)] = None
         while len(self.recent) > RECENT_KEPT:
             del self.recent[next(iter(self.recent))]
-        return True
 
     def end_baseline(self, past: "Past") -> None:
         self.history, self.floor, self.baseline = set(past.keys()), past.floor, False
@@ -63,7 +66,7 @@ class Place:
         found: dict[str, Any] = {"recent": list(self.recent)}
         for name in ("start", "watermark", "floor"):
             if (value := getattr(self, name)) is not None:
-                found[name] = instant(value)
+                found[name] = value.isoformat()  # every microsecond: these are compared
         if self.baseline:
             found["baseline"] = True
         elif self.history:
@@ -87,14 +90,17 @@ class Past:
 
     def __init__(self, limit: int = HISTORY_KEPT) -> None:
         self.floor: datetime | None = None
+        self.count = 0
+        """how many were added, forgotten ones included"""
         self._limit = limit
         self._known: set[str] = set()
         self._oldest_first: list[tuple[datetime, str]] = []
 
     def add(self, key: str, when: datetime) -> None:
-        if key in self._known:
+        if key in self._known or (self.floor is not None and when <= self.floor):
             return
         self._known.add(key)
+        self.count += 1
         heapq.heappush(self._oldest_first, (when, key))
         if len(self._oldest_first) > self._limit:
             forgotten, gone = heapq.heappop(self._oldest_first)

@@ -9,8 +9,9 @@ Facts. No cursor; filters of the Alarms API are undocumented and may be ignored 
 `sweep.py` for pages and `place.py` for what counts as new. Decisions. Whether filters work is tried once, with an
 instant to come (nothing may be found) and with one just before a known row's (that row must be found), and said in
 the log. The watermark moves after a complete sweep only. A long sweep continues in the next poll, so that a backlog
-does not look like a silent server; what it has found until then is handed out at once, and a poll that the journal
-did not take starts it again. Every few minutes a sweep looks further back than the overlap.
+does not look like a silent server; alarms wait for its end, so that they come oldest first, unless it fails or finds
+very many. A poll that the journal did not take starts it again. Every few minutes a sweep looks further back than
+the overlap.
 """
 
 import logging
@@ -34,6 +35,8 @@ log = logging.getLogger("varde.milestone")
 
 POLL_BUDGET_S = 2.0
 ALARMS_A_POLL = 500
+HELD_AT_MOST = 5000
+"""Alarms kept for their order until a sweep is complete; more are handed out as they come."""
 NAMES_BUDGET_S = 1.0
 OVERLAP = timedelta(seconds=30)
 WIDE_OVERLAP = timedelta(hours=1)
@@ -85,20 +88,33 @@ class MilestoneSource:
         if self._filters is None:
             self._filters = await self._honours_filters()
         place = Place.of(position) if position is not None else Place(self._start())
-        fresh: list[AlarmRecord] = []
         try:
-            await self._read(place, fresh)
+            await self._read(place)
         except Fault:
-            self._sweep = None
-            if not fresh:
+            if self._sweep is None or not self._sweep.found:
                 raise
             # What was found before the fault is not held back by it; the next poll meets the fault again.
-            return self._handed(await self._alarms(fresh), place, more=True)
-        return self._handed(await self._alarms(fresh), place, more=self._sweep is not None)
+            broken, self._sweep = self._sweep, None
+            return await self._hand_out(place, broken, more=True)
+        sweep = self._sweep
+        assert sweep is not None
+        if not sweep.complete and len(sweep.found) < HELD_AT_MOST:
+            self._given = place.position()
+            return Poll((), self._given, more=True)
+        return await self._hand_out(place, sweep)
 
-    def _handed(self, alarms: list[Alarm], place: Place, *, more: bool) -> Poll:
+    async def _hand_out(self, place: Place, sweep: Sweep, more: bool = False) -> Poll:
+        """The oldest alarms that a sweep has found, and its end once all of a complete one are out."""
+        records = sorted(sweep.found.values(), key=_age)[:ALARMS_A_POLL]
+        alarms = await self._alarms(records)
+        for record in records:
+            place.remember(record)
+            sweep.hand_out(record)
+        if sweep.complete and not sweep.found:
+            self._sweep = None
+            self._complete(place, sweep)
         self._given = place.position()
-        return Poll(alarms, self._given, more)
+        return Poll(alarms, self._given, more or self._sweep is not None)
 
     def _start(self) -> datetime | None:
         """Before which alarms are history. "now" is the server's: the end of the second it answers in."""
@@ -109,23 +125,19 @@ class MilestoneSource:
             return parse_instant(start)
         return (self._client.server_time or datetime.now(UTC)).replace(microsecond=0) + timedelta(seconds=1)
 
-    async def _read(self, place: Place, fresh: list[AlarmRecord]) -> None:
+    async def _read(self, place: Place) -> None:
         """Sweep on, until complete or until this poll has done enough."""
         deadline = trio.current_time() + POLL_BUDGET_S
         if self._sweep is None:
             self._sweep = self._new_sweep(place)
         sweep = self._sweep
-        while not sweep.complete:
-            if len(fresh) >= ALARMS_A_POLL or trio.current_time() > deadline:
-                return
+        while not sweep.complete and len(sweep.found) < HELD_AT_MOST:
             asked = self._paging.size
             filters = {"lastUpdatedTime": gt(sweep.bound)} if sweep.filtered and sweep.bound else {}
             rows = await self._client.alarms(sweep.page, asked, filters)
-            found = self._take(place, sweep, rows)
-            fresh += found
-            sweep.take(rows, len(found), asked)
-        self._sweep = None
-        self._complete(place, sweep)
+            sweep.take(rows, self._find(place, sweep, rows), asked)
+            if trio.current_time() > deadline:
+                return
 
     def _new_sweep(self, place: Place) -> Sweep:
         wide = trio.current_time() >= self._wide_due
@@ -146,20 +158,25 @@ class MilestoneSource:
         early = self._paging.newest_first and not wide
         return Sweep(self._paging, bound, filtered=False, stop_before=bound if early else None)
 
-    def _take(self, place: Place, sweep: Sweep, rows: Sequence[AlarmRecord]) -> list[AlarmRecord]:
-        limit = (self._client.server_time or datetime.now(UTC)) + CLOCK_SLACK
-        found = []
+    def _find(self, place: Place, sweep: Sweep, rows: Sequence[AlarmRecord]) -> int:
+        """Note a page's new alarms, or in a baseline its history; how many were not known before."""
+        server_time = self._client.server_time or datetime.now(UTC)
+        if sweep.page == 0:
+            sweep.began = server_time
+        before = sweep.count + self._past.count
         for row in rows:
-            sweep.note(row.updated or row.time, limit)
+            sweep.note(row.updated or row.time, server_time + CLOCK_SLACK)
             if sweep.filtered and sweep.bound and row.updated and row.updated < sweep.bound - OVERLAP:
                 self._filters = None  # it did honour them once; find out anew with the next poll
-            if place.take(row, self._past):
-                found.append(row)
-        return found
+            if place.counts(row, self._past):
+                sweep.add(row)
+        return sweep.count + self._past.count - before
 
     def _complete(self, place: Place, sweep: Sweep) -> None:
-        if sweep.newest and (place.watermark is None or sweep.newest > place.watermark):
-            place.watermark = sweep.newest
+        """The watermark stays behind the last pass's beginning: what came in meanwhile may lie on a page before."""
+        if sweep.newest and sweep.began:
+            newest = min(sweep.newest, sweep.began + timedelta(seconds=1))  # its clock is told to the second
+            place.watermark = max(newest, place.watermark or newest)
         if place.baseline:
             place.end_baseline(self._past)
             log.info("source=%s %d alarms were there before", self._settings.name, len(place.history))
@@ -187,7 +204,6 @@ class MilestoneSource:
     async def _alarms(self, fresh: list[AlarmRecord]) -> list[Alarm]:
         if any(row.camera and row.camera not in self._cameras for row in fresh):
             await self._learn_cameras()
-        fresh.sort(key=lambda row: (row.time or row.updated or FAR_FUTURE, row.local_id or 0))
         return [self._alarm(row) for row in fresh]
 
     def _alarm(self, row: AlarmRecord) -> Alarm:
@@ -239,7 +255,7 @@ class MilestoneSource:
         try:
             if (done := _done_before(before, wanted)) is not None:
                 return done
-            await self._client.update(target, state=await self._state_id(wanted))
+            await self._change(target, wanted)
             after = await self._reread(target, wanted)
         except MilestoneFault as fault:
             if fault.fault_class is FaultClass.REJECTED or fault.status == 403:
@@ -256,6 +272,16 @@ class MilestoneSource:
             if fault.status in (400, 404):  # 400: what is no id at all
                 raise UnknownTarget(f"XProtect has no alarm {target[:60]}.") from None
             raise
+
+    async def _change(self, target: str, wanted: int) -> None:
+        state = await self._state_id(wanted)
+        try:
+            await self._client.update(target, state=state)
+        except MilestoneFault as fault:
+            self._states = []  # states can be replaced while we run
+            if fault.status != 400 or (anew := await self._state_id(wanted)) == state:
+                raise
+            await self._client.update(target, state=anew)
 
     async def _reread(self, target: str, wanted: int) -> AlarmRecord:
         """202 means accepted: the alarm as it is once the change shows, or after the last look."""
@@ -281,6 +307,10 @@ class MilestoneSource:
         return [
             Device(camera.id, "camera", camera.name, words[camera.enabled]) for camera in await self._client.cameras()
         ]
+
+
+def _age(record: AlarmRecord) -> tuple[datetime, int]:
+    return record.time or record.updated or FAR_FUTURE, record.local_id or 0
 
 
 def _level(record: AlarmRecord) -> int | None:

@@ -1,14 +1,14 @@
 """Reading a list of unknown order, page by page, while it changes.
 
-    pass 1: page 0, 1, 2 … last ──something new──▶ pass 2: page 0, 1, … ──nothing new──▶ complete
-                                                        └──something new──▶ pass 3 ──▶ complete
+    pass 1: page 0, 1, 2 … last ──something new──▶ pass 2: page 0, 1, … last ──something new──▶ pass 3
+                              └──nothing new──▶ page 0 again ──nothing new──▶ complete
 
 Facts. Pages are offsets into a list that grows and shrinks: a row that arrives shifts others onto the next page,
 where they come twice; a row that retention deletes pulls one past us unseen. Order, and largest page size, are
 undocumented. Decisions. Our own counter drives; rows are told apart by id; a sweep is complete only when one pass
-over all pages, beginning with page 0, found nothing new, or after three. A short page ends a pass once it is known
-that a short page is the last: a server that caps the size is asked for what it gives. A page that repeats the one
-before ends a pass too, or a server that ignores `page` would hold us for ever.
+over all pages found nothing new, page 0 read again after its last included, or after three passes. A short page ends
+a pass once it is known that a short page is the last: a server that caps the size is asked for what it gives. A page
+that repeats the one before ends a pass too, or a server that ignores `page` would hold us for ever.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,15 @@ class Sweep:
         self.page = 0
         self.complete = False
         self.newest: datetime | None = None
+        self.began: datetime | None = None
+        """the server's clock at the last pass's first page"""
+        self.found: dict[str, AlarmRecord] = {}
+        """the new alarms that are not handed out yet, by id"""
+        self.count = 0
+        """how many new alarms in all"""
+        self._handed_out: set[str] = set()
         self._passes = 1
+        self._page_0_again = False
         self._fresh_in_pass = 0
         self._before: list[str] = []
         self._last_time: datetime | None = None
@@ -54,6 +62,10 @@ class Sweep:
 
     def take(self, rows: Sequence[AlarmRecord], fresh: int, asked: int) -> None:
         """A page of `asked` rows at most came, with `fresh` new alarms in it."""
+        if self._page_0_again and not fresh:
+            self.complete = True
+            return
+        self._page_0_again = False
         self._fresh_in_pass += fresh
         self._note_order(rows)
         if self._capped(rows):
@@ -64,6 +76,16 @@ class Sweep:
         else:
             self.page += 1
             self._before = ids
+
+    def add(self, record: AlarmRecord) -> None:
+        """A new alarm; once a sweep, also where more come than a place remembers."""
+        if record.id not in self.found and record.id not in self._handed_out:
+            self.found[record.id] = record
+            self.count += 1
+
+    def hand_out(self, record: AlarmRecord) -> None:
+        del self.found[record.id]
+        self._handed_out.add(record.id)
 
     def note(self, updated: datetime | None, limit: datetime) -> None:
         """Remember the newest instant of a row; one beyond `limit` is a wrong clock's and says nothing."""
@@ -96,11 +118,12 @@ class Sweep:
                 self.paging.newest_first = False
             elif whole and self._rows_in_pass > 1:
                 self.paging.newest_first = True
-        if self._fresh_in_pass == 0 or self._passes >= MAX_PASSES:
+        if self._passes >= MAX_PASSES or (self._fresh_in_pass == 0 and self.page == 0):
             self.complete = True
-        else:
-            self._passes += 1
-            self._restart()
+            return
+        self._page_0_again = self._fresh_in_pass == 0
+        self._passes += 1
+        self._restart()
 
     def _restart(self) -> None:
         self.page, self._before, self._fresh_in_pass = 0, [], 0
