@@ -8,7 +8,6 @@ processing client". The file itself stays where it is.
 
 import codecs
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,7 +84,7 @@ class PatriotSimulator:
             return
         temporary = path.with_name(f"{path.name}.tmp")
         temporary.write_bytes(text.encode(self.encoding))
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def _without_mark(text: str, encoding: str) -> bytes:
