@@ -10,7 +10,6 @@ camera that XProtect does not know is a matter for the installer: the alarm is s
 """
 
 import logging
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import trio
@@ -99,21 +98,18 @@ class MilestoneSink:
         return await self._search(key, {})
 
     async def _search(self, key: str, filters: dict[str, str]) -> AlarmRecord | None:
-        async for row in self._rows(filters):
-            if marker.key_of(row) == key:
-                return row
-        return None
-
-    async def _rows(self, filters: dict[str, str]) -> AsyncIterator[AlarmRecord]:
+        """Page by page until an empty page, or one that repeats the page before."""
         before: list[str] = []
         for page in range(SEARCH_PAGES):
             rows = await self._client.alarms(page, SEARCH_SIZE, filters)
             ids = [row.id for row in rows]
             if not rows or ids == before:
-                return
+                break
             for row in rows:
-                yield row
+                if marker.key_of(row) == key:
+                    return row
             before = ids
+        return None
 
     async def probe(self) -> str:
         cameras = await self._client.cameras()
