@@ -34,6 +34,7 @@ class Ill(StrEnum):
     HTML = "html"  # somebody else's error page, with `status`
     WRONG_JSON = "wrong_json"  # 200 and well-formed JSON of no documented shape
     STATUS = "status"  # a bare `status`, with Retry-After where `retry_after_s` is set
+    LOST = "lost"  # the request is carried out, and the connection ends before the answer
     DRIBBLE = "dribble"  # the true answer, one byte every `delay_s`
     HUGE = "huge"  # 200 and a body that never ends
     LATENCY = "latency"  # the true answer, `delay_s` late
@@ -75,6 +76,7 @@ class Connection:
         self.server = server
         self.match = match
         self._byte_delay_s: float | None = None
+        self._answer_lost = False
         self._taken_over = False  # no answer of the server's reaches the client any more
 
     async def run(self) -> None:
@@ -107,6 +109,8 @@ class Connection:
 
     async def _answers(self, scope: trio.CancelScope) -> None:
         async for chunk in self.server:
+            if self._answer_lost:
+                break
             if self._byte_delay_s is None:
                 await self.client.send_all(chunk)
             else:
@@ -123,6 +127,9 @@ class Connection:
         """Do what the trouble says; whether the request still goes to the server."""
         if trouble.ill is Ill.LATENCY:
             await trio.sleep(trouble.delay_s)
+            return True
+        if trouble.ill is Ill.LOST:
+            self._answer_lost = True
             return True
         if trouble.ill is Ill.DRIBBLE:
             self._byte_delay_s = trouble.delay_s

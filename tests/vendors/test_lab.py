@@ -52,6 +52,7 @@ async def test_the_app_answers_and_requests_are_noted(laboratory: Laboratory, cl
     [
         (Ill.RESET, FaultClass.REFUSED),
         (Ill.CLOSE, FaultClass.PROTOCOL),
+        (Ill.LOST, FaultClass.PROTOCOL),
         (Ill.GARBAGE, FaultClass.PROTOCOL),
         (Ill.HUGE, FaultClass.PROTOCOL),
     ],

@@ -90,10 +90,11 @@ async def test_many_that_expire_together_refresh_once(simulator, client):
 async def test_a_refresh_whose_answer_is_lost_ends_at_the_password(simulator, client):
     await client.cameras()
     simulator.device.expire_tokens()
-    simulator.laboratory.inject(Ill.RESET, path="/oauth", times=1)
+    simulator.laboratory.inject(Ill.LOST, path="/oauth", times=1)
     with pytest.raises(Fault):
         await client.cameras()
     assert len(await client.cameras()) == 4
+    assert logins(simulator) == 3  # the spent refresh token is not tried again
 
 
 async def test_a_token_that_is_never_taken_is_asked_for_twice_only(simulator, client):

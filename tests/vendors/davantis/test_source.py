@@ -290,6 +290,33 @@ async def test_two_machines_behind_one_address_are_no_replacement(simulator, sou
     assert [alarm.epoch for alarm in alarms] == ["B", "A", "B"]
 
 
+async def test_a_reset_during_an_outage_is_noticed_as_soon_as_it_ends(simulator, source_of, caught_up):
+    source = source_of()
+    simulator.raise_event()
+    _, position = await caught_up(source)
+    simulator.laboratory.close_port()
+    with pytest.raises(Fault):
+        await source.poll(position)
+    simulator.device.reset_ids()
+    number = simulator.raise_event("person", camera=1)
+    simulator.laboratory.open_port()
+    alarms, _ = await caught_up(source, position)
+    assert kinds(alarms) == [Kind.SYSTEM, Kind.PERSON]
+    assert alarms[1].native_id == number
+
+
+async def test_another_units_history_stays_out_however_long(simulator, source_of, caught_up):
+    simulator.quirks.cap = 30
+    simulator.raise_event()
+    _, position = await caught_up(source_of())
+    simulator.device.replace_unit("SIM0000002")
+    for number in range(50):
+        simulator.raise_event(started=datetime.now(UTC) - timedelta(days=30, minutes=number))
+    raised = [simulator.raise_event("person", started=datetime.now(UTC) + timedelta(seconds=n)) for n in range(40)]
+    alarms, _ = await caught_up(source_of(), position)
+    assert [alarm.native_id for alarm in alarms if alarm.kind is not Kind.SYSTEM] == raised
+
+
 async def test_a_restored_backup_brings_the_new_and_not_the_old(simulator, source_of, caught_up):
     old = datetime.now(UTC) - timedelta(hours=1)
     for number in range(10):
@@ -339,6 +366,19 @@ async def test_pictures_that_never_come(simulator, source_of, caught_up):
     for never in (number, "4711", "restart-1"):
         with pytest.raises(LookupError):
             await fetched(source, never, Media.SNAPSHOT)
+
+
+async def test_pictures_that_never_come_under_a_pile_of_newer_alarms(simulator, source_of, caught_up):
+    simulator.quirks.cap = 30
+    source = source_of()
+    _, position = await caught_up(source)
+    number = simulator.raise_event("armed")
+    await caught_up(source, position)
+    for _ in range(40):
+        simulator.raise_event(started=datetime.now(UTC) + timedelta(seconds=10))
+    with pytest.raises(LookupError):
+        await fetched(source, number, Media.SNAPSHOT)
+    assert await fetched(source_of(), number, Media.SNAPSHOT) is None  # not to be told apart from a recording
 
 
 async def test_live_pictures(source_of):

@@ -63,6 +63,8 @@ def test_a_short_page_is_one_question():
 @pytest.mark.parametrize("zoneless", [False, True])
 def test_a_backlog_of_many_pages(inclusive, dates, order, zoneless):
     unit = device(inclusive_min_id=inclusive, inclusive_dates=dates, order=order, zoneless=zoneless, cap=50)
+    unit.next_id = 100
+    raised(unit, [0])  # the mark itself
     ids = raised(unit, [number // 7 for number in range(1000)])
     walk = walked(unit)
     assert sorted(walk.rows) == ids
