@@ -1,0 +1,45 @@
+"""Plots as inline SVG: no script, no style attribute, and a sentence for who does not see them."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+BAR = 4  # units between bars, one of them a gap
+HEIGHT = 32
+
+
+def bars(
+    values: Sequence[int], sentence: str, *, height: int = HEIGHT, ticks: Sequence[tuple[int, str]] = ()
+) -> Markup:
+    """A bar a value, the largest as high as the plot. `ticks` are (index, text) below."""
+    width = BAR * len(values)
+    top = max(max(values, default=0), 1)
+    shapes = [
+        Markup('<rect x="{}" y="{}" width="{}" height="{}"/>').format(
+            index * BAR, height - (size := max(2, round(height * value / top))), BAR - 1, size
+        )
+        for index, value in enumerate(values)
+        if value
+    ]
+    foot = 0
+    if ticks:
+        foot = 16
+        shapes += [
+            Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
+                index * BAR, height + 13, "start" if index == 0 else "middle", text
+            )
+            for index, text in ticks
+        ]
+    return Markup(
+        '<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="{}">'
+        '<line class="axis" x1="0" x2="{}" y1="{}" y2="{}"/>{}</svg>'
+    ).format(
+        width,
+        height + foot + 1,
+        sentence,
+        "none" if not ticks else "xMidYMid",
+        width,
+        height,
+        height,
+        Markup("").join(shapes),
+    )
