@@ -111,7 +111,7 @@ def _contact_id(event: Event) -> str:
     return f"{event.qualifier}{event.cid} 00 {number:03d}"
 
 
-def test_message(format: Literal["sia-dcs", "adm-cid"], code: tuple[str, str]) -> Message:
+def message_of_test(format: Literal["sia-dcs", "adm-cid"], code: tuple[str, str]) -> Message:
     """A test event, `code` being its (SIA code, Contact ID event)."""
     sia, cid = code
     if format == "adm-cid":

@@ -26,7 +26,7 @@ from agent.settings.sinks import Dc09Sink as Dc09Settings
 from agent.settings.sinks import decode_key
 from agent.sinks.dc09.codes import PERIODIC_TEST
 from agent.sinks.dc09.frame import LAST_SEQUENCE, Line, Word
-from agent.sinks.dc09.message import Link, Message, Wording, ZoneName, test_message
+from agent.sinks.dc09.message import Link, Message, Wording, ZoneName, message_of_test
 from agent.sinks.dc09.station import TRIES, Build, Station
 
 log = logging.getLogger("varde.dc09")
@@ -256,7 +256,7 @@ class Dc09Sink:
         if self._account is None:
             return
         line = self._line(self._account)
-        message = test_message(self.settings.format, PERIODIC_TEST)
+        message = message_of_test(self.settings.format, PERIODIC_TEST)
         while True:
             await trio.sleep(self.settings.periodic_test_s)
             sequence = await self._change_state(_next_number)
