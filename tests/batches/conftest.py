@@ -253,7 +253,7 @@ class Box:
 
     def lies_there(self) -> dict[str, str]:
         """Name by id of the `clients.xml` on the share."""
-        return names_in(self.folder / "clients.xml")
+        return _names_in(self.folder / "clients.xml")
 
     def rotated(self) -> list[str]:
         return sorted(path.name for path in self.folder.glob("clients_2*.xml"))
@@ -262,7 +262,7 @@ class Box:
         return sorted(path.name for path in self.settings.paths.clients.rglob("*.xml"))
 
 
-def names_in(path: Path) -> dict[str, str]:
+def _names_in(path: Path) -> dict[str, str]:
     """Name by id; fails where the file is not whole."""
     root = etree.fromstring(path.read_bytes())
     assert root.tag == "Clients"
@@ -277,8 +277,10 @@ def make_box(tmp_path: Path) -> Iterator[Callable[..., Box]]:
     folder.mkdir()
     made: list[Box] = []
 
-    def make(name: str = "box", **combine: Any) -> Box:
-        made.append(Box(tmp_path / name, folder, Combine(**combine)))
+    def make(
+        name: str = "box", folder: Path = folder, share_settings: ShareSettings | None = None, **combine: Any
+    ) -> Box:
+        made.append(Box(tmp_path / name, folder, Combine(**combine), share_settings=share_settings))
         return made[-1]
 
     yield make
@@ -289,3 +291,8 @@ def make_box(tmp_path: Path) -> Iterator[Callable[..., Box]]:
 @pytest.fixture
 def box(make_box: Callable[..., Box]) -> Box:
     return make_box()
+
+
+@pytest.fixture
+def names_in() -> Callable[[Path], dict[str, str]]:
+    return _names_in
