@@ -173,6 +173,9 @@ def faults(where: str, deadline_s: float) -> Iterator[None]:
     except (httpx.ReadError, httpx.WriteError, httpx.CloseError):
         raise Fault(FaultClass.REFUSED, f"{where} breaks the connection.") from None
     except (httpx.ProtocolError, httpx.DecodingError) as error:
+        if str(error).startswith("Server disconnected without"):
+            # Not a byte of an answer: a reset that the kernel reported to the write shows up as this.
+            raise Fault(FaultClass.REFUSED, f"{where} closes the connection without an answer.") from None
         raise Fault(
             FaultClass.PROTOCOL, f"{where} does not speak HTTP as expected ({error or type(error).__name__})."
         ) from None

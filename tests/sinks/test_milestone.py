@@ -141,7 +141,7 @@ async def test_what_xprotect_never_takes_is_set_aside_after_three_tries(
         (Ill.STATUS, {"status": 403}, FaultClass.AUTHENTICATION),
         (Ill.HTML, {"status": 200}, FaultClass.PROTOCOL),
         (Ill.WRONG_JSON, {}, FaultClass.PROTOCOL),
-        (Ill.CLOSE, {}, FaultClass.PROTOCOL),
+        (Ill.CLOSE, {}, FaultClass.REFUSED),
     ],
 )
 async def test_trouble_keeps_the_alarm(

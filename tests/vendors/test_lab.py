@@ -51,8 +51,8 @@ async def test_the_app_answers_and_requests_are_noted(laboratory: Laboratory, cl
     ("ill", "seen"),
     [
         (Ill.RESET, FaultClass.REFUSED),
-        (Ill.CLOSE, FaultClass.PROTOCOL),
-        (Ill.LOST, FaultClass.PROTOCOL),
+        (Ill.CLOSE, FaultClass.REFUSED),
+        (Ill.LOST, FaultClass.REFUSED),
         (Ill.GARBAGE, FaultClass.PROTOCOL),
         (Ill.HUGE, FaultClass.PROTOCOL),
     ],

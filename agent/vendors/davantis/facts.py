@@ -10,18 +10,19 @@ from agent.vendors.davantis.records import as_utc
 
 log = logging.getLogger("varde.davantis")
 
-LONGEST_READ_S = 2.0
-
 
 class SiteFacts:
     """Read beside the alarms and never in their way: a read that fails leaves what was known, and is tried again only
-    after `interval_s`.
+    after `interval_s`. `timeout_s` is for each of the two requests.
     """
 
-    def __init__(self, client: DavantisClient, name: str, interval_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: DavantisClient, name: str, *, interval_s: float, timeout_s: float, clock: Callable[[], float]
+    ) -> None:
         self._client = client
         self._name = name
         self._interval_s = interval_s
+        self._timeout_s = timeout_s
         self._clock = clock
         self._due_at = float("-inf")
         self._offset: timedelta | None = None
@@ -38,11 +39,10 @@ class SiteFacts:
 
     async def read(self) -> None:
         self._due_at = self._clock() + self._interval_s
-        timeout_s = min(LONGEST_READ_S, self._interval_s)
         try:
-            cameras = await self._client.cameras(timeout_s=timeout_s)
+            cameras = await self._client.cameras(timeout_s=self._timeout_s)
             self.camera_names = {camera.id: camera.alias for camera in cameras}
-            offset = (await self._client.installation(timeout_s=timeout_s)).utc_offset
+            offset = (await self._client.installation(timeout_s=self._timeout_s)).utc_offset
             self._offset = self._offset if offset is None else offset
         except Fault as fault:
             if not self._warned:

@@ -79,7 +79,13 @@ class DavantisSource:
         )
         self._clock = clock
         self._now = now
-        self._facts = SiteFacts(self.client, settings.name, settings.state_interval_s, clock)
+        self._facts = SiteFacts(
+            self.client,
+            settings.name,
+            interval_s=settings.state_interval_s,
+            timeout_s=max(0.25, min(2.0, settings.lost_after_s / 4)),  # both together stay below what counts as silence
+            clock=clock,
+        )
         self._check_at = NEVER
         self._catch: _Catch | None = None
         self._recent: OrderedDict[int, datetime | None] = OrderedDict()
@@ -110,7 +116,8 @@ class DavantisSource:
         return Poll((), place.position(), more=start != "now" and bool(rows))
 
     async def _next(self, position: Position, place: Place) -> Poll:
-        deadline = self._clock() + POLL_BUDGET_S
+        # Half of what counts as silence, so that a long walk is never taken for a lost device.
+        deadline = self._clock() + min(POLL_BUDGET_S, self.settings.lost_after_s / 2)
         if self._clock() >= self._check_at and (restart := await self._check(place)):
             return restart
         if self._facts.never_read:
