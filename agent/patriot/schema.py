@@ -249,6 +249,8 @@ class ClientPut(_Body):
 
 
 class ClientPatch(_Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"client_id": 9998, "info": {"Location": "Ny gate 99"}}]})
+
     client_id: ClientId
     info: InfoChange
 

@@ -106,7 +106,7 @@ class Api:
 
 
 @pytest.fixture
-async def api(registry: Registry, keys: Keys, nursery: trio.Nursery) -> AsyncIterator[Api]:
+async def api(registry: Registry, keys: Keys) -> AsyncIterator[Api]:
     requests: list[tuple[str, str, int]] = []
     app = build_api(
         registry, keys, lambda method, route, status, seconds: requests.append((method, route, status)), ["127.0.0.9"]
@@ -116,8 +116,10 @@ async def api(registry: Registry, keys: Keys, nursery: trio.Nursery) -> AsyncIte
     async def run(task_status: trio.TaskStatus[str]) -> None:
         await serve(app, listen_tcp("127.0.0.1", 0), stop, max_body_bytes=2**40, task_status=task_status)
 
-    url = await nursery.start(run)
-    bearer = {"Authorization": "Bearer secret-alarm24"}
-    async with httpx.AsyncClient(base_url=url, headers=bearer, timeout=30, trust_env=False, verify=False) as http:
-        yield Api(url, http, requests)
-    stop.set()
+    # A nursery of its own, so that the server has ended by its stop event before the next test begins.
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(run)
+        bearer = {"Authorization": "Bearer secret-alarm24"}
+        async with httpx.AsyncClient(base_url=url, headers=bearer, timeout=30, trust_env=False, verify=False) as http:
+            yield Api(url, http, requests)
+        stop.set()
