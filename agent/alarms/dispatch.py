@@ -31,7 +31,7 @@ log = logging.getLogger("varde.dispatch")
 
 ACCOUNTS_AT_ONCE = 16
 BATCH = 200  # rows a lane takes at once, and the most before other accounts have their turn
-RESCAN_S = 5.0  # held rows become due by themselves, and a lost ring costs no more than this
+RESCAN_S = 15.0  # held rows become due by themselves, and a lost ring costs no more than this
 MEASURE_S = 0.5
 FIRST_BACKOFF_S = 1.0
 _LINE_FAULTS = frozenset({FaultClass.UNREACHABLE, FaultClass.REFUSED, FaultClass.SLOW})

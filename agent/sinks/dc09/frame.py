@@ -152,42 +152,36 @@ class Reply:
 
 MAX_BUFFER_BYTES = 4096
 _BARE = re.compile(rb'^\s*"(NAK|DUH)"\s*$')
-_REPLY = re.compile(rb'^"\*?(ACK|NAK|DUH|RSP)"\s*(\d{1,4})?')
+_REPLY = re.compile(rb'"\*?(ACK|NAK|DUH|RSP)"\s*(\d{1,4})?')
 _STAMP = re.compile(rb"_(\d\d):(\d\d):(\d\d),(\d\d)-(\d\d)-(\d{4})")
+_HEAD_BYTES = 8  # CRC and length before the first quotation mark
 
 
 def read_replies(received: bytes) -> tuple[list[Reply], bytes]:
     """The replies in what was received so far, and what may be the beginning of another. Garbage is passed over."""
-    *whole, rest = received.split(b"\r")
-    replies = [reply for part in whole if (reply := _reply(part)) is not None]
-    # An end without CR: some receivers leave it out. A right CRC over all that is there says that it is an end.
-    last = _reply(rest)
-    if last is not None:
-        return [*replies, last], b""
-    return replies, rest[-MAX_BUFFER_BYTES:]
+    if _BARE.match(received):
+        return [_reply(found, received) for found in _REPLY.finditer(received)], b""
+    replies = []
+    done = 0
+    for found in _REPLY.finditer(received):
+        end = received.find(b"\r", found.end())
+        # An end without CR: some receivers leave it out. A right CRC over all that is there says that it is an end.
+        message = received[found.start() : end if end >= 0 else len(received)]
+        if found.start() >= done and _crc_is_right(received[done : found.start()], message):
+            replies.append(_reply(found, message))
+            done = found.start() + len(message) + (end >= 0)
+    return replies, received[done:][-MAX_BUFFER_BYTES:]
 
 
-def _reply(part: bytes) -> Reply | None:
-    start = part.find(b'"')
-    if start < 0:
-        return None
-    message = part[start:]
-    found = _REPLY.match(message)
-    if found is None:
-        return None
-    if not _BARE.match(part) and not _crc_is_right(part[:start].lstrip(b"\n"), message):
-        return None
+def _reply(found: re.Match[bytes], message: bytes) -> Reply:
     return Reply(Word(found[1].decode()), int(found[2]) if found[2] else None, _stamped(message))
 
 
-def _crc_is_right(head: bytes, message: bytes) -> bool:
+def _crc_is_right(before: bytes, message: bytes) -> bool:
+    """`before` ends with CRC and length; in one dialect the CRC is two bytes, which may be any."""
     crc = crc16(message)
-    if len(head) >= 8:
-        try:
-            return int(head[-8:-4], 16) == crc
-        except ValueError:
-            return False
-    return len(head) == 6 and head[:2] == crc.to_bytes(2, "big")  # a dialect: the CRC as two bytes
+    head = before[-_HEAD_BYTES:]
+    return head[:4].upper() == b"%04X" % crc or head[-6:-4] == crc.to_bytes(2, "big")
 
 
 def _stamped(message: bytes) -> datetime | None:

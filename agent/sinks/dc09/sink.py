@@ -212,6 +212,8 @@ class Dc09Sink:
 
     async def _supervise(self, station: Station, interval_s: float) -> None:
         """A NULL whenever nothing else was sent for `interval_s`; probes while the station does not answer."""
+        if not interval_s and self.standby is None:
+            return
         account = self._account
         if account is None:
             if interval_s:
