@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -73,17 +73,18 @@ def main() -> None:
     arguments.add_argument("--suite", choices=sorted(SUITES), default="bookworm", help="Debian release")
     arguments.add_argument("--output", type=Path, default=ROOT / "dist")
     arguments.add_argument("--work", type=Path, default=ROOT / "build/deb", help="kept, so that the next run is quick")
+    arguments.add_argument("--compression", choices=("xz", "none"), default="xz", help="none: quick, to look inside")
     given = arguments.parse_args()
     os.umask(0o022)
     try:
         version, epoch = version_of_record()
         target = Target(version, given.arch, given.suite, epoch)
-        print(build(target, given.work.resolve(), given.output.resolve()))
+        print(build(target, given.work.resolve(), given.output.resolve(), given.compression))
     except CannotBuild as error:
         sys.exit(f"build-deb: {error}")
 
 
-def build(target: Target, work: Path, output: Path) -> Path:
+def build(target: Target, work: Path, output: Path, compression: str) -> Path:
     """Stage, pack and return the package's path."""
     stage = work / f"stage-{target.suite}-{target.arch}"
     shutil.rmtree(stage, ignore_errors=True)
@@ -97,7 +98,7 @@ def build(target: Target, work: Path, output: Path) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     package = output / target.file_name
     environment = os.environ | {"SOURCE_DATE_EPOCH": str(target.epoch)}
-    run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(stage), str(package)], env=environment)
+    run(["dpkg-deb", "--root-owner-group", f"-Z{compression}", "--build", str(stage), str(package)], env=environment)
     shutil.rmtree(stage)
     return package
 
@@ -171,8 +172,8 @@ def stage_files(target: Target, stage: Path) -> None:
 def stage_documentation(target: Target, stage: Path, work: Path) -> None:
     """Manual pages and completion from the agent itself, the rest as it lies in the tree."""
     for page in ("varde.1", "agent.toml.5"):
-        compress(manual(page, work, stage), stage / f"usr/share/man/man{page[-1]}/{page}.gz")
-    write(stage / "usr/share/bash-completion/completions/varde", manual("completion", work, stage))
+        compress(manual(page, target, work, stage), stage / f"usr/share/man/man{page[-1]}/{page}.gz")
+    write(stage / "usr/share/bash-completion/completions/varde", manual("completion", target, work, stage))
     copy("debian/copyright", stage / DOC / "copyright")
     copy("debian/README.Debian", stage / DOC / "README.Debian")
     compress((ROOT / "debian/changelog").read_text("utf-8"), stage / DOC / "changelog.gz")
@@ -185,23 +186,24 @@ def stage_documentation(target: Target, stage: Path, work: Path) -> None:
         copy("README.md", stage / DOC / "README.md")
 
 
-def manual(page: str, work: Path, stage: Path) -> str:
-    """What `varde manual PAGE` prints. The staged libraries serve where this machine can load them; else its own."""
-    staged = stage / LIBRARY
-    paths = [str(staged)]
-    if not loadable(staged):
-        here = work / f"libraries-here-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]}"
-        if not here.exists():
-            install(here, [])
-        paths.insert(0, str(here))
+def manual(page: str, target: Target, work: Path, stage: Path) -> str:
+    """What `varde manual PAGE` prints, run by this machine's Python with the locked libraries for this machine."""
+    paths = [str(libraries_here(target, work)), str(stage / LIBRARY)]
     code = f"import sys; sys.path[:0] = {paths!r}; from agent.__main__ import main; main()"
     return run([sys.executable, "-I", "-B", "-c", code, "manual", page])
 
 
-def loadable(tree: Path) -> bool:
-    """Whether this interpreter can load the compiled modules of `tree`."""
-    probe = f"import sys; sys.path.insert(0, {str(tree)!r}); import pydantic_core"
-    return subprocess.run([sys.executable, "-I", "-B", "-c", probe], capture_output=True).returncode == 0
+def libraries_here(target: Target, work: Path) -> Path:
+    """The locked libraries for this machine: the target's own, those of another build, or a third set."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    arch = next((arch for arch, machine in MACHINES.items() if machine == os.uname().machine), None)
+    suite = next((suite for suite, (version, _) in SUITES.items() if version == python), None)
+    if arch and suite:
+        return libraries(replace(target, arch=arch, suite=suite), work)
+    tree = work / f"libraries-here-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]}"
+    if not tree.exists():
+        install(tree, [])
+    return tree
 
 
 def third_party(tree: Path) -> str:
