@@ -1,6 +1,7 @@
 """How the agent API words its answers: JSON, faults as `{"detail": …}`."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -8,6 +9,8 @@ from typing import Any, NoReturn
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+log = logging.getLogger("varde.web")
 
 
 class Answer(Response):
@@ -64,8 +67,10 @@ async def as_json(_request: Request, error: Exception) -> Response:
     return Answer({"detail": detail}, error.status_code, error.headers)
 
 
-async def broken(_request: Request, _error: Exception) -> Response:
+async def broken(request: Request, error: Exception) -> Response:
     """A defect of ours: the traceback stands in the log, the caller learns nothing of the inside."""
+    # The route and not the path, which may be a log-in link.
+    log.error("%s %s failed", request.method, getattr(request.scope.get("route"), "path", "?"), exc_info=error)
     return Answer(
         {"detail": "The agent could not do this because of a defect of its own; its log has the reason."}, 500
     )

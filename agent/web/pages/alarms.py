@@ -74,7 +74,7 @@ async def _day_plot(frame: Frame, begin: Any, source: str | None) -> Markup:
         at = counts.index(most)
         said = frame.t("plot.day.many", count=most) if most >= lists.MOST_IN_QUARTER else most
         sentence = frame.t("plot.day", time=f"{at // 4:02}:{at % 4 * 15:02}", count=said)
-    return plots.bars(counts, sentence, height=40, ticks=[(hour * 4, f"{hour:02}") for hour in range(0, 24, 3)])
+    return plots.bars(counts, sentence)
 
 
 async def get_alarm(request: Request) -> Response:
@@ -122,6 +122,7 @@ def _timeline(frame: Frame, entry: lists.Entry, media: dict[str, dict[str, Any]]
     first = min(alarm.alarm.occurred_at, alarm.received_at)
     steps.sort(key=lambda step: (step["at"] is None, step["at"] or first))
     for step in steps:
+        step["later"] = ""
         if step["at"] is not None and step["at"] > first:
             step["later"] = frame.t("alarm.later", duration=frame.clock.duration((step["at"] - first).total_seconds()))
     return steps

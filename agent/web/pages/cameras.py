@@ -170,7 +170,8 @@ _CONFIRMED = {
 
 def label(frame: Frame, device: Device) -> str:
     known = device.kind if device.kind in ("input", "relay", "door", "camera", "zone") else "device"
-    return frame.t(f"device.{known}", id=device.id)
+    # A number says which one it is on the wall; a GUID says nothing to anybody.
+    return frame.t(f"device.{known}", id=device.id if len(device.id) <= 12 else "").strip()
 
 
 def _useful(device: Device, offered: frozenset[str]) -> list[str]:

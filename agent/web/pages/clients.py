@@ -81,7 +81,7 @@ async def get_client(request: Request) -> Response:
     return frame.page(
         "client.html", "clients", key_name=key_name, client_id=client_id, record=record, xml=xml,
         locked=record.locked_for(frame.clock.now) > 0,
-        address=f"/clients/{quote(key_name, safe='')}/{client_id}",
+        here=f"/clients/{quote(key_name, safe='')}/{client_id}",
     )  # fmt: skip
 
 

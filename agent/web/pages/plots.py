@@ -8,10 +8,8 @@ BAR = 4  # units between bars, one of them a gap
 HEIGHT = 32
 
 
-def bars(
-    values: Sequence[int], sentence: str, *, height: int = HEIGHT, ticks: Sequence[tuple[int, str]] = ()
-) -> Markup:
-    """A bar a value, the largest as high as the plot. `ticks` are (index, text) below."""
+def bars(values: Sequence[int], sentence: str, *, height: int = HEIGHT) -> Markup:
+    """A bar a value, the largest as high as the plot."""
     width = BAR * len(values)
     top = max(max(values, default=0), 1)
     shapes = [
@@ -21,25 +19,7 @@ def bars(
         for index, value in enumerate(values)
         if value
     ]
-    foot = 0
-    if ticks:
-        foot = 16
-        shapes += [
-            Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
-                index * BAR, height + 13, "start" if index == 0 else "middle", text
-            )
-            for index, text in ticks
-        ]
     return Markup(
-        '<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="{}">'
+        '<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="none">'
         '<line class="axis" x1="0" x2="{}" y1="{}" y2="{}"/>{}</svg>'
-    ).format(
-        width,
-        height + foot + 1,
-        sentence,
-        "none" if not ticks else "xMidYMid",
-        width,
-        height,
-        height,
-        Markup("").join(shapes),
-    )
+    ).format(width, height + 1, sentence, width, height, height, Markup("").join(shapes))
