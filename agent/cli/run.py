@@ -1,12 +1,10 @@
 """`varde run`: the daemon."""
 
-import sys
-
 import click
 import trio
 
-from agent.cli import CONFIGURATION_EXIT
 from agent.cli.configuration import config_path, settings_of
+from agent.cli.output import fail
 
 
 @click.command()
@@ -22,7 +20,5 @@ def run(ctx: click.Context) -> None:
     settings = settings_of(ctx)
     try:
         trio.run(run_daemon, settings, config_path(ctx))
-    except* CannotStart as group:
-        for error in group.exceptions:
-            click.echo(str(error), err=True)
-        sys.exit(CONFIGURATION_EXIT)
+    except CannotStart as error:
+        fail(str(error))

@@ -108,6 +108,7 @@ class Store:
 def _lock(path: Path) -> IO[str]:
     """Hold `path` for the life of the process, so that two daemons never share a state directory."""
     lock = path.open("a+")
+    path.chmod(0o640)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
