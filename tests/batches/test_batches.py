@@ -120,6 +120,16 @@ async def test_an_old_success_line_does_not_make_somebody_elses_new_row_imported
     assert box.lies_there() == {"1BASE99": "second revision", "7BASE11": "ours"}
 
 
+async def test_results_older_than_the_file_say_nothing_of_it(box):
+    box.success("1BASE99", "2BASE99")
+    (box.folder / "clients.xml").write_text(FOREIGN.format("1BASE99", "put there after the results"))
+    newest = (box.folder / "clients_Import_Results.txt").stat().st_mtime_ns + 10**9
+    os.utime(box.folder / "clients.xml", ns=(newest, newest))
+    await box.put(7, "ours")
+    await box.run()
+    assert set(box.lies_there()) == {"1BASE99", "7BASE11"}
+
+
 async def test_two_agents_on_one_share_lose_nothing_of_each_other(make_box):
     one, two = make_box("one"), make_box("two")
     two.keys.by_name("Alarm24")

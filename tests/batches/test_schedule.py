@@ -100,6 +100,21 @@ async def test_a_clock_that_is_set_back_again_and_again(clock, autojump_clock):
     assert 8 <= found <= 10
 
 
+async def test_a_clock_that_leaps_forward_again_and_again_makes_no_burst(clock, autojump_clock):
+    schedule = Schedule(clock, OSLO, 59)
+
+    async def keep_leaping() -> None:
+        while True:
+            await trio.sleep(60)
+            clock.set_by += timedelta(hours=1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_leaping)
+        found = len(await runs(schedule, clock, 1))
+        nursery.cancel_scope.cancel()
+    assert 10 <= found <= 13
+
+
 async def test_every_so_many_seconds(clock, autojump_clock):
     found = await runs(Schedule(clock, OSLO, 59, every_s=5), clock, 1)
     assert len(found) == 719
