@@ -1,4 +1,8 @@
-"""An alarm as the content of a frame: data and extended fields, shortened until the frame fits. Pure."""
+"""An alarm as the content of a frame: data and extended fields, shortened until the frame fits. Pure.
+
+Fact: a receiver that people use answers NAK to a Contact ID event with more than one extended field. Decision: Contact
+ID carries the first of them only; SIA-DCS, the default, carries all.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +57,7 @@ class Wording:
         extended = self._extended(alarm, now)
         if self.format == "adm-cid":
             data = _contact_id(event)
-            return Message("ADM-CID", data, self._fitting(line, "ADM-CID", data, extended), data)
+            return Message("ADM-CID", data, self._fitting(line, "ADM-CID", data, extended[:1]), data)
         bare = f"N{event.sia}{event.number:03d}"
         name = plain(self._name(alarm, line.account), LONGEST_NAME)
         data = f"{bare}^{name}^" if name else bare

@@ -113,6 +113,13 @@ def test_fields_and_their_order():
     assert message.has_extras and message.bare == "NBA003"
 
 
+def test_contact_id_carries_one_field():
+    wording = Wording("adm-cid", "site", link=lambda entry: "https://x/y")
+    assert wording.message(alarm(), LINE, NOW).extended == ("Vhttps://x/y",)
+    late = alarm(occurred_at=NOW - timedelta(hours=1))
+    assert [item[0] for item in wording.message(late, LINE, NOW).extended] == ["H"]
+
+
 @pytest.mark.parametrize(("seconds", "is_late"), [(0, False), (10, False), (11, True), (86400, True), (-60, False)])
 def test_a_late_alarm_carries_its_time(seconds, is_late):
     occurred_at = NOW - timedelta(seconds=seconds)
