@@ -171,5 +171,6 @@ class TestClients:
     @pytest.mark.filterwarnings("ignore:unclosed <socket")  # httpcore forgets the socket that could not be connected
     def test_without_a_daemon_it_is_exit_3(self, varde: Callable[..., Result]) -> None:
         result = varde("clients")
-        gc.collect()
         assert result.exit_code == 3 and "not running" in result.stderr
+        del result
+        gc.collect()
