@@ -234,7 +234,12 @@ class Session:
                 hint="Give every box its own site.id.",
             )
         else:
-            fault = Fault(FaultClass.UNREACHABLE, f"The connection to {self._broker.where} ends ({code.getName()}).")
+            # Not every broker says that another client took the place.
+            fault = Fault(
+                FaultClass.UNREACHABLE,
+                f"The connection to {self._broker.where} ends ({code.getName()}).",
+                hint=f"If it does so again and again, another box may have the client id {self._broker.client_id}.",
+            )
         self._end(fault)
 
     def _puback(self, mid: int, code: int) -> None:
