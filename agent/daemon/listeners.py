@@ -6,7 +6,7 @@ from collections.abc import Callable
 import trio
 
 from agent.patriot.api import build_api
-from agent.serving import App, Listener, listen_tcp, listen_unix, serve
+from agent.serving import MAX_BODY_BYTES, App, Listener, listen_tcp, listen_unix, serve
 from agent.settings.types import Listen
 from agent.site import Site
 from agent.supervise import Service
@@ -25,7 +25,9 @@ class Listening:
 
     def start(self) -> None:
         settings = self._site.settings
-        self._add("patriot", self._patriot(), lambda: self._bind(settings.patriot.listen, settings.patriot))
+        # The client API limits bodies itself, behind the authentication: a caller without a key learns nothing else.
+        patriot = settings.patriot
+        self._add("patriot", self._patriot(), lambda: self._bind(patriot.listen, patriot), max_body_bytes=2**40)
         self._add("console", build_console(self._site), lambda: self._bind(settings.console.listen, settings.console))
         self._add("metrics", build_metrics(self._site), lambda: self._bind(settings.metrics.listen))
         self._add("control", build_control(self._site), lambda: listen_unix(settings.paths.control_socket))
@@ -38,7 +40,7 @@ class Listening:
         for closed in list(self._open.values()):
             await closed.wait()
 
-    def _add(self, name: str, app: App, bind: Callable[[], Listener]) -> None:
+    def _add(self, name: str, app: App, bind: Callable[[], Listener], *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._tried[name] = trio.Event()
 
         async def run() -> None:
@@ -50,7 +52,7 @@ class Listening:
             self._site.listeners[name] = listener.url
             closed = self._open[name] = trio.Event()
             try:
-                await serve(app, listener, self._site.stopping)
+                await serve(app, listener, self._site.stopping, max_body_bytes=max_body_bytes)
             finally:
                 closed.set()
                 self._site.listeners.pop(name, None)
@@ -74,4 +76,5 @@ class Listening:
             metrics.patriot_requests.labels(method, route, str(status)).inc()
             metrics.patriot_request_seconds.labels(route).observe(seconds)
 
-        return build_api(self._site.registry, self._site.keys, on_request=count)
+        proxies = self._site.settings.patriot.trusted_proxies
+        return build_api(self._site.registry, self._site.keys, on_request=count, trusted_proxies=proxies)
