@@ -118,7 +118,7 @@ class Access:
 
 def _digest(secret: str) -> bytes:
     # Looked up by digest, so that the time a dictionary takes tells nothing about the secret.
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def fingerprint(token: SecretStr | None) -> bytes:
