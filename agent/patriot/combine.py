@@ -28,6 +28,8 @@ from agent.store import Store
 
 log = logging.getLogger("varde.xml_combine")
 
+COUNT_INTERVAL_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -78,10 +80,11 @@ class Batches:
             self._shipment = Shipment(store, share, settings.share, combine, paths.clients, paths.ready, zone, now)
 
     async def run(self) -> None:
-        """Batches by the schedule, results in between. For ever."""
+        """Batches by the schedule, results in between, clients counted. For ever."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._keep_looking)
+            nursery.start_soon(self._keep_counting)
 
     async def run_once(self, who: str) -> Batch:
         """A batch now, after the one that is running. Never raises for a fault of the share: see `outcome`."""
@@ -139,6 +142,17 @@ class Batches:
             with trio.move_on_after(pause_s):
                 await self._wake.wait()
         await trio.sleep_forever()
+
+    async def _keep_counting(self) -> None:
+        """The gauge of clients by state follows what installers do, with a share or without."""
+        while True:
+            await self._count()
+            await trio.sleep(COUNT_INTERVAL_S)
+
+    async def _count(self) -> None:
+        states = await self._store.read(ledger.client_states)
+        for state in ("new", "pending_import", "imported", "import_failed"):
+            self._metrics.clients.labels(state).set(states.get(state, 0))
 
     async def _look(self) -> None:
         assert self._share is not None
@@ -198,15 +212,13 @@ class Batches:
             await self._publish()
 
     async def _publish(self) -> None:
-        """`client_state.json` and the gauges, from the store."""
+        """`client_state.json` and the gauge, from the store."""
         paths, zone = self._settings.paths, self._settings.site.zone
         try:
             await self._store.read(lambda connection: client_state.write(connection, paths.client_state, zone))
         except OSError as error:
             log.error("%s cannot be written: %s", paths.client_state, error.strerror)
-        states = await self._store.read(ledger.client_states)
-        for state in ("new", "pending_import", "imported", "import_failed"):
-            self._metrics.clients.labels(state).set(states.get(state, 0))
+        await self._count()
 
     async def _hang_up(self) -> None:
         assert self._share is not None

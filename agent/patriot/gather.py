@@ -154,10 +154,6 @@ class Gatherer:
         log.debug("%d files, %d clients, %d rows in all", len(taken.files), len(fresh), len(spool.entries) - before)
         return taken
 
-    def waiting(self) -> int:
-        """How many files wait."""
-        return sum(1 for _ in self._scan(self._clients_dir))
-
     def clean(self, files: list[tuple[str, str]]) -> None:
         """Remove each file that still is the one that was sent."""
         for path, digest in files:

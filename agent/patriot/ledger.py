@@ -136,10 +136,6 @@ def row_xml(connection: sqlite3.Connection, row: OpenRow) -> bytes | None:
     return None if found is None else found[0]
 
 
-def is_waited_for(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM batch_rows WHERE result = 'pending_import' LIMIT 1").fetchone() is not None
-
-
 def is_removed(connection: sqlite3.Connection, import_id: str) -> bool:
     """Whether the client was deleted here and does not live again."""
     return (

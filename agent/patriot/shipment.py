@@ -283,6 +283,12 @@ class Shipment:
             await self._in_use_again(lambda: self._share.rename(intent.temporary, self._remote))
         except NameTaken:
             await self._overtaken(batch_id, intent)
+        except Gone:
+            raise Fault(
+                FaultClass.REJECTED,
+                f"{self._share.place}: the uploaded file was taken away before it had its name.",
+                hint="Find out what tidies up there; it is tried again.",
+            ) from None
         self._state.partial, self._state.rescue, self._state.results = intent.partial, [], baseline
         self._state.remote, self._state.baseline = (info.size, info.modified) if info else None, baseline
         return f"rotated to {intent.rotated}" if intent.rotated else "no file lay there"

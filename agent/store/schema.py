@@ -165,7 +165,8 @@ CREATE TABLE batch_rows (
     PRIMARY KEY (batch_id, import_id)
 );
 CREATE INDEX batch_rows_by_import_id ON batch_rows (import_id, batch_id);
-CREATE INDEX batch_rows_open ON batch_rows (batch_id) WHERE result = 'pending_import';
+CREATE INDEX batch_rows_of_others ON batch_rows (import_id, batch_id) WHERE key_name IS NULL AND origin != 'carried';
+CREATE INDEX batch_rows_open ON batch_rows (import_id, batch_id) WHERE result = 'pending_import';
 CREATE TABLE batch_files (
     batch_id INTEGER NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
     path TEXT NOT NULL,

@@ -403,6 +403,22 @@ async def test_another_agent_takes_the_name_after_the_rotation(box):
     assert box.lies_there() == {"1BASE11": "ours", "8BASE99": "read", "9BASE99": "put in between"}
 
 
+async def test_somebody_tidies_the_uploaded_file_away(box):
+    await box.put(1, "ours")
+    share = box.batches._share
+    write = share.write_new
+
+    async def then_tidied(name, source):
+        await write(name, source)
+        share.write_new = write
+        (box.folder / name).unlink()
+
+    share.write_new = then_tidied
+    batch = await box.batches.run_once("test")
+    assert batch.outcome == "rejected" and "taken away" in batch.detail
+    assert (await box.run()).clients == 1
+
+
 async def test_a_broken_file_on_the_share_is_rotated_and_what_is_whole_of_it_carried(box, caplog):
     (box.folder / "clients.xml").write_text("<Clients><Row><__id>1BASE99</__id></Row><Row><__id>2BAS")
     await box.put(1, "ours")
