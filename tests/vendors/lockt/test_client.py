@@ -308,3 +308,12 @@ async def test_broken_letters_are_repaired_and_kept_raw(simulator: LocktSimulato
     doors = {door.id: door for door in await client.read(lockt.DOORS)}
     assert doors[12345].controller == "BEST Switch™ API"
     assert doors[12345].raw["controller"] == "BEST Switchâ„¢ API"
+
+
+async def test_contradictory_names_are_one(simulator: LocktSimulator, client: LocktClient) -> None:
+    """`unid` inside a user, and a credential's holder as an array of one."""
+    (user,) = await client.read(lockt.USERS, id=1693)
+    assert [(level.id, level.name) for level in user.accesslevels] == [(123, "Level 1")]
+    (credential,) = await client.read(lockt.CREDENTIALS, id=335)
+    assert credential.user is not None
+    assert (credential.user.id, credential.user.name) == (1693, "Doe 3, Jo")

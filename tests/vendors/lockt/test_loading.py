@@ -213,3 +213,11 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(spreadsheet, "MAX_FILE_BYTES", 2)
     with pytest.raises(spreadsheet.UnusableFile, match="larger"):
         spreadsheet.read(file)
+
+
+async def test_two_rows_alike_are_reported_each_with_its_own_line(
+    simulator: LocktSimulator, client: LocktClient
+) -> None:
+    lines = sheet(row(1, phone="x"), row(1, phone="x"))
+    report = await loading.load(client, lines, await loading.read_site(client))
+    assert [rejected.number for rejected in report.rejected] == [2, 3]
