@@ -121,8 +121,15 @@ class Dispatcher:
         self._waiting.pop(account, None)
         self.wake()
 
+    def alive(self) -> bool:
+        """False while the loop itself hangs, whatever the sink's far end does."""
+        return trio.current_time() - self.heartbeat < 10 * RESCAN_S or not self.heartbeat
+
     def status(self) -> dict[str, Any]:
-        """The sink's entry in `GET /api/v1/status`. `progress` is the part of a backlog that is through, 0 to 1."""
+        """The sink's entry in `GET /api/v1/status`.
+
+        `peak` is the most that has waited since nothing last did; `progress` the part of it that is through, 0 to 1.
+        """
         self.refresh()
         return {
             "name": self.name,
@@ -132,7 +139,7 @@ class Dispatcher:
             "pending": self.pending,
             "oldest_s": self._oldest_s(),
             "rejected": self.rejected,
-            "backlog": self.largest,
+            "peak": self.largest,
             "progress": round(1 - self.pending / self.largest, 4) if self.largest else 1.0,
             "per_second": self._per_second(),
             "last_acknowledged_at": instant(self.last_acknowledged_at) if self.last_acknowledged_at else None,

@@ -31,10 +31,15 @@ class WebhookSink:
         self._secret = settings.secret.get_secret_value().encode() if settings.secret else None
         parts = urlsplit(settings.url)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._client = HttpClient(
+        self._settings = settings
+        self._client = self._make_client()
+
+    def _make_client(self) -> HttpClient:
+        parts = urlsplit(self._settings.url)
+        return HttpClient(
             f"{parts.scheme}://{parts.netloc}",
-            timeout_s=settings.timeout_s,
-            ca_file=settings.ca_file,
+            timeout_s=self._settings.timeout_s,
+            ca_file=self._settings.ca_file,
             connections=16,
         )
 
@@ -55,8 +60,9 @@ class WebhookSink:
         try:
             await trio.sleep_forever()
         finally:
+            done, self._client = self._client, self._make_client()  # `run` may be started again
             with trio.CancelScope(shield=True), trio.move_on_after(1):
-                await self._client.aclose()
+                await done.aclose()
 
     async def probe(self) -> str:
         """HEAD: any answer but a 5xx is a sign of life; no alarm is made."""

@@ -319,7 +319,7 @@ async def test_a_queue_drains_in_order_and_shows_how_far_it_is(post):
     for account in ("AAA1", "BBB2"):
         ids = [int(native_id) for owner, native_id in sink.delivered if owner == account]
         assert ids == sorted(set(ids))
-    assert progress and 0 < progress[0]["progress"] < 1 and progress[0]["backlog"] == count
+    assert progress and 0 < progress[0]["progress"] < 1 and progress[0]["peak"] == count
 
 
 async def _note(progress, dispatcher):
