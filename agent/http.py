@@ -43,17 +43,18 @@ class HttpClient:
     ) -> None:
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            verify=_tls(ca_file),
+        self._opened: httpx.AsyncClient | None = None
+        self._options: dict[str, Any] = {
             # A shorter wait for the connection than for the exchange, or a silent address would pass for a slow device.
-            timeout=httpx.Timeout(timeout_s, connect=0.8 * timeout_s),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            auth=auth,
-            headers={"User-Agent": f"varde/{__version__}", "Accept-Encoding": "identity", **(headers or {})},
-            follow_redirects=False,
-            transport=transport,
-            trust_env=False,  # a proxy variable on a site box must not see a device's password
-        )
+            "timeout": httpx.Timeout(timeout_s, connect=0.8 * timeout_s),
+            "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            "auth": auth,
+            "headers": {"User-Agent": f"varde/{__version__}", "Accept-Encoding": "identity", **(headers or {})},
+            "follow_redirects": False,
+            "transport": transport,
+            "trust_env": False,  # a proxy variable on a site box must not see a device's password
+        }
+        self._ca_file = ca_file
 
     async def request(
         self,
@@ -88,7 +89,15 @@ class HttpClient:
                 yield response
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        """Made at the first request: a ca_file that cannot be read is this far end's fault, not the start's."""
+        if self._opened is None:
+            self._opened = httpx.AsyncClient(verify=_tls(self._ca_file), **self._options)
+        return self._opened
 
     def _absolute(self, path: str) -> str:
         return path if path.startswith(("http://", "https://")) else self.url + path

@@ -140,7 +140,7 @@ class EvidenceKeeper:
 
     async def _fetch(self, source: Filming, entry: JournalledAlarm, media: Media) -> None:
         try:
-            async with source.media(entry.alarm.native_id, media) as stream:
+            async with source.media(entry.alarm.native_id, media, entry.alarm.epoch) as stream:
                 if stream is None:
                     await self._give_up_when_old(entry, media)
                     return

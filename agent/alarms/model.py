@@ -143,8 +143,11 @@ class MediaStream:
 
 @runtime_checkable
 class Filming(Protocol):
-    def media(self, native_id: str, media: Media) -> AbstractAsyncContextManager[MediaStream | None]:
-        """The snapshot or video of an alarm as a stream; None while it is recording. Raises `LookupError` for never."""
+    def media(self, native_id: str, media: Media, epoch: str) -> AbstractAsyncContextManager[MediaStream | None]:
+        """The snapshot or video of an alarm as a stream; None while it is recording.
+
+        Raises `LookupError` for never: there is none, or `epoch` is not the device's present numbering.
+        """
         ...
 
     def live(self, camera: str) -> AbstractAsyncContextManager[MediaStream]:

@@ -56,6 +56,11 @@ class Place:
         unit = machine or (self.machines[-1] if self.machines else "")
         return f"{unit}#{self.generation}" if self.generation else unit
 
+    def is_present(self, epoch: str) -> bool:
+        """Whether `epoch`, made by `epoch()`, is of the numbering in force."""
+        _, mark, generation = epoch.rpartition("#")
+        return (generation if mark else "0") == str(self.generation)
+
     def knows(self, number: int, moment: datetime) -> bool:
         """Whether a row of that id and instant was there when the place was taken, going by the instant."""
         if self.newest is None:

@@ -87,6 +87,7 @@ class DavantisSource:
             clock=clock,
         )
         self._check_at = NEVER
+        self._place: Place | None = None  # where the last poll began
         self._catch: _Catch | None = None
         self._recent: OrderedDict[int, datetime | None] = OrderedDict()
 
@@ -116,6 +117,7 @@ class DavantisSource:
         return Poll((), place.position(), more=start != "now" and bool(rows))
 
     async def _next(self, position: Position, place: Place) -> Poll:
+        self._place = place
         # Half of what counts as silence, so that a long walk is never taken for a lost device.
         deadline = self._clock() + min(POLL_BUDGET_S, self.settings.lost_after_s / 2)
         if self._clock() >= self._check_at and (restart := await self._check(place)):
@@ -301,9 +303,12 @@ class DavantisSource:
     # --- evidence ------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def media(self, native_id: str, media: Media) -> AsyncIterator[MediaStream | None]:
+    async def media(self, native_id: str, media: Media, epoch: str) -> AsyncIterator[MediaStream | None]:
         if not native_id.isdecimal():
             raise LookupError("an alarm of our own has no pictures")
+        if self._place is not None and not self._place.is_present(epoch):
+            # The number belongs to the device that stood here before; asked now it would give a stranger's picture.
+            raise LookupError("the device's numbers have begun again since")
         fetch = self.client.snapshot if media is Media.SNAPSHOT else self.client.video
         ready = False
         try:

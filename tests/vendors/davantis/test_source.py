@@ -342,9 +342,26 @@ async def test_an_answer_without_alarms_is_no_restart(simulator, source_of, caug
 # --- evidence ----------------------------------------------------------------------------------------------------
 
 
-async def fetched(source, number: str, media: Media):
-    async with source.media(number, media) as stream:
+async def fetched(source, number: str, media: Media, generation: int = 0):
+    async with source.media(number, media, f"SIM0000001#{generation}" if generation else "SIM0000001") as stream:
         return None if stream is None else (stream.content_type, b"".join([chunk async for chunk in stream.chunks]))
+
+
+async def test_a_replaced_units_picture_is_never_shown_for_an_old_alarm(simulator, source_of, caught_up):
+    source = source_of()
+    _, position = await caught_up(source)
+    number = simulator.raise_event("person", camera=1)
+    [old], position = await caught_up(source, position)
+    simulator.quirks.recording_s = 0
+    assert await fetched(source, number, Media.SNAPSHOT) is not None
+    simulator.device.replace_unit("SIM0000002")
+    simulator.raise_event("person", camera=2)
+    source._check_at = float("-inf")
+    for _ in range(3):
+        _, position = await caught_up(source, position)
+    with pytest.raises(LookupError):
+        async with source.media(number, Media.SNAPSHOT, old.epoch):
+            pass
 
 
 async def test_a_video_is_recording_then_ready(simulator, source_of, caught_up):
