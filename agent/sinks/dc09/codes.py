@@ -64,11 +64,13 @@ UNIT_CODES: Mapping[Kind, Code] = {
 }
 """Where an alarm is about the unit itself, not one of its devices."""
 
+_TEMPERATURE = r"(?=.*(temp|freez|cold|cool|heat|frys|kjøl|varme|kulde|\bdeg|°))"
+
 ENVIRONMENT_CODES: tuple[tuple[re.Pattern[str], Code], ...] = (
     # 154 is water, but receivers that lack it turn it into "invalid report"; 150 keeps the alarm and its zone.
-    (re.compile(r"water|leak|flood|vann|lekkasje"), Code("WA", "WH", "150")),
-    (re.compile(r"temp.*\blow\b|\blow\b.*temp|freez|frost"), Code("ZA", "ZH", "159")),
-    (re.compile(r"temp|heat|varme"), Code("KA", "KH", "158")),
+    (re.compile(r".*(water|leak|flood|vann|lekkasje)"), Code("WA", "WH", "150")),
+    (re.compile(_TEMPERATURE + r".*\blow\b"), Code("ZA", "ZH", "159")),
+    (re.compile(_TEMPERATURE + r".*\bhigh\b"), Code("KA", "KH", "158")),
 )
 """What an environment alarm measures stands only in its words; the first that matches."""
 
@@ -108,8 +110,8 @@ def event_of(alarm: JournalledAlarm, overrides: Mapping[Kind, CodeOverride], sou
 def _code_of(entry: JournalledAlarm) -> Code:
     alarm = entry.alarm
     if alarm.kind is Kind.ENVIRONMENT:
-        words = f"{alarm.device_name} {alarm.description}".lower()
-        return next((code for pattern, code in ENVIRONMENT_CODES if pattern.search(words)), CODES[alarm.kind])
+        words = f"{alarm.device_name} {alarm.description}"[:500].lower().replace("\n", " ")
+        return next((code for pattern, code in ENVIRONMENT_CODES if pattern.match(words)), CODES[alarm.kind])
     if not alarm.device and alarm.kind in UNIT_CODES:
         return UNIT_CODES[alarm.kind]
     return CODES[alarm.kind]

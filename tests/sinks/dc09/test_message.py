@@ -75,7 +75,9 @@ def test_the_unit_itself_has_codes_of_its_own():
         ("Freezer temp", "too low: low", "ZA", "ZH"),
         ("Server room temperature", "high", "KA", "KH"),
         ("Cellar water", "alarm", "WA", "WH"),
+        ("Freezer", "high, -4.5 F", "KA", "KH"),
         ("Pressure", "high", "UA", "UR"),
+        ("Cold room", "alarm", "UA", "UR"),
     ],
 )
 def test_what_an_environment_alarm_measures_stands_in_its_words(name, description, new, restoral):
