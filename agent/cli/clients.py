@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from agent.cli import _with_config
 from agent.cli.control import call
 from agent.cli.output import local, print_json, print_table
 
@@ -15,15 +14,7 @@ HEADINGS = ["CLIENT", "KEY", "PATRIOT'S ID", "STATE", "CHANGED", "LAST BATCH", "
 REMOVED_HEADINGS = ["PATRIOT'S ID", "KEY", "CLIENT", "REMOVED"]
 
 
-class _Group(click.Group):
-    """`--config FILE` stands after the last word of a command as well."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name)
-        return _with_config(command) if command else None
-
-
-@click.group(cls=_Group, invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @click.option("--state", type=click.Choice(STATES), help="Only clients in this state.")
 @click.option("--removed", is_flag=True, help="Clients deleted here that the central office must remove by hand.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from agent.cli import _with_config
 from agent.cli.configuration import settings_of
 from agent.cli.output import fail, print_json, print_table
 from agent.patriot import keyedit
@@ -15,15 +14,7 @@ from agent.patriot.keyfile import parse
 HEADINGS = ["KEY", "PORT", "STATE", "VALID TO", "INSTALLER"]
 
 
-class _Group(click.Group):
-    """`--config FILE` stands after the last word of a command as well."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name)
-        return _with_config(command) if command else None
-
-
-@click.group(cls=_Group)
+@click.group
 def keys() -> None:
     """The API keys of installers, in keys.json."""
 

@@ -16,7 +16,6 @@ import trio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agent.cli import _with_config
 from agent.cli.configuration import settings_of
 from agent.cli.output import fail, print_json, print_table
 from agent.faults import Fault
@@ -89,15 +88,7 @@ LISTINGS: Mapping[str, Listing] = {
 }  # fmt: skip
 
 
-class _Group(click.Group):
-    """`--config FILE` stands after the last word of a command as well."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name)
-        return _with_config(command) if command else None
-
-
-@click.group(cls=_Group)
+@click.group
 def lockt() -> None:
     """See what a Lockt SecureAccess site holds, and load its users.
 
