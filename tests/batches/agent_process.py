@@ -32,11 +32,12 @@ async def main(settings: Settings, seed: int, clients: int) -> None:
     assert settings.share is not None
     batches = Batches(store, settings, open_share(settings.share), Metrics())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(register, registry, keys, home / "acknowledged", random.Random(seed), clients)
+        nursery.start_soon(register, registry, keys, home / "acknowledged", seed, clients)
         nursery.start_soon(batches.run)
 
 
-async def register(registry: Registry, keys: Keys, acknowledged: Path, chance: random.Random, clients: int) -> None:
+async def register(registry: Registry, keys: Keys, acknowledged: Path, seed: int, clients: int) -> None:
+    chance = random.Random(seed)
     key = keys.by_name("Alarm24")
     assert key is not None
     lines = acknowledged.read_text().splitlines() if acknowledged.exists() else []
@@ -44,9 +45,10 @@ async def register(registry: Registry, keys: Keys, acknowledged: Path, chance: r
     with acknowledged.open("a", buffering=1) as file:
         for number in range(len(lines), 10**9):
             missing = clients - len(known)
-            client = len(known) + 1 if missing and chance.random() < 0.8 else chance.randint(1, clients)
-            await registry.put_client(key, client, {"Name": f"Ærlig {number}"})
-            file.write(f"{client} Ærlig {number}\n")
+            client = len(known) + 1 if missing and chance.random() < 0.8 else chance.randint(1, max(1, len(known)))
+            name = f"Ærlig {number} {seed}"
+            await registry.put_client(key, client, {"Name": name})
+            file.write(f"{client} {name}\n")
             known.add(client)
             await trio.sleep(0 if missing else 0.02)
 
