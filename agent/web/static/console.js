@@ -16,9 +16,15 @@
   let busy = false;
   let again = false;
   let everOpened = false;
+  let leaving = false; // a form is on its way: nothing may overtake it
+
+  addEventListener("beforeunload", () => {
+    leaving = true;
+    setTimeout(() => (leaving = false), 10000); // it was only a download, or the person stayed
+  });
 
   async function refresh() {
-    if (document.hidden) return; // looked at again when it is seen again
+    if (document.hidden || leaving) return; // looked at again when it is seen again
     if (busy) {
       again = true;
       return;
@@ -27,7 +33,7 @@
     try {
       const answer = await fetch(location.href, { headers: { "X-Varde-Live": "1" }, cache: "no-store" });
       if (answer.redirected) {
-        location.reload(); // the session is over: the server shows the log-in
+        if (!leaving) location.reload(); // the session is over: the server shows the log-in
         return;
       }
       if (answer.ok) exchange(new DOMParser().parseFromString(await answer.text(), "text/html"));
@@ -122,8 +128,6 @@
     addEventListener("pagehide", () => stream.close(), { once: true });
   }
 
-  let leaving = false;
-  addEventListener("beforeunload", () => (leaving = true));
   addEventListener("pageshow", (event) => event.persisted && location.reload());
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
 
