@@ -33,10 +33,12 @@ def set_up(settings: Log, log_dir: Path | None) -> str | None:
 
     `log_dir` None: no files. Called again after a reload it replaces what it made before.
     """
+    level = logging.getLevelName(settings.level.upper())
     root = logging.getLogger("varde")
-    root.setLevel(settings.level.upper())
+    # The level is about what journald gets; the documented files and the console's tail are always complete.
+    root.setLevel(min(level, logging.INFO))
     root.propagate = False
-    _replace(root, [_stderr(), _Ring()])
+    _replace(root, [_stderr(level), _Ring()])
     problem = None
     for name, file in FILES.items():
         logger = logging.getLogger(name)
@@ -60,8 +62,9 @@ def _replace(logger: logging.Logger, handlers: list[logging.Handler]) -> None:
         logger.addHandler(handler)
 
 
-def _stderr() -> logging.Handler:
+def _stderr(level: int) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level)
     handler.setFormatter(_Line(journald="JOURNAL_STREAM" in os.environ))
     return handler
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -27,6 +27,7 @@ class Metrics:
     """The agent's registry. Attributes are prometheus-client objects named as the metric without `varde_`."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter that nobody asks for
         registry = self.registry = CollectorRegistry()
         self.build_info = Gauge("varde_build_info", "1, with the version of the agent.", ["version"], registry=registry)
         self.build_info.labels(__version__).set(1)
