@@ -6,14 +6,9 @@ import socket
 import sqlite3
 import tarfile
 import time
-from typing import TYPE_CHECKING, Any
 
 import httpx
-
-if TYPE_CHECKING:
-    from conftest import Agent
-else:
-    Agent = Any
+from harness import Agent
 
 DEAD_SOURCE = """
 [[sources]]
