@@ -161,7 +161,7 @@ class MilestoneSource:
     def _find(self, place: Place, sweep: Sweep, rows: Sequence[AlarmRecord]) -> int:
         """Note a page's new alarms, or in a baseline its history; how many were not known before."""
         server_time = self._client.server_time or datetime.now(UTC)
-        if sweep.page == 0:
+        if sweep.page == 0 and not sweep.page_0_again:
             sweep.began = server_time
         before = sweep.count + self._past.count
         for row in rows:

@@ -53,7 +53,7 @@ class Sweep:
         """how many new alarms in all"""
         self._handed_out: set[str] = set()
         self._passes = 1
-        self._page_0_again = False
+        self.page_0_again = False
         self._fresh_in_pass = 0
         self._before: list[str] = []
         self._last_time: datetime | None = None
@@ -62,10 +62,10 @@ class Sweep:
 
     def take(self, rows: Sequence[AlarmRecord], fresh: int, asked: int) -> None:
         """A page of `asked` rows at most came, with `fresh` new alarms in it."""
-        if self._page_0_again and not fresh:
+        if self.page_0_again and not fresh:
             self.complete = True
             return
-        self._page_0_again = False
+        self.page_0_again = False
         self._fresh_in_pass += fresh
         self._note_order(rows)
         if self._capped(rows):
@@ -121,7 +121,7 @@ class Sweep:
         if self._passes >= MAX_PASSES or (self._fresh_in_pass == 0 and self.page == 0):
             self.complete = True
             return
-        self._page_0_again = self._fresh_in_pass == 0
+        self.page_0_again = self._fresh_in_pass == 0
         self._passes += 1
         self._restart()
 

@@ -64,12 +64,18 @@ async def test_an_alarm_inserted_late_counts(simulator: MilestoneSimulator, site
     assert alarm.native_id == late and alarm.occurred_at < datetime.now(UTC) - timedelta(minutes=50)
 
 
-async def test_equal_instants_are_not_lost(simulator: MilestoneSimulator, site: Any) -> None:
-    """The filter has `gt` only: a second alarm of the watermark's own instant would lie before it."""
+@pytest.mark.parametrize("lag_s", [0, 5])
+async def test_what_lies_at_or_just_before_the_watermark_is_not_lost(
+    simulator: MilestoneSimulator, site: Any, lag_s: int
+) -> None:
+    """The filter has `gt` only, and the clocks of recording servers differ."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    await site.poll()  # the look further back that comes every few minutes
     first = simulator.raise_event()
+    simulator.alarm(first)["lastUpdatedTime"] = instant(now)
     assert await site.ids() == [first]
     second = simulator.raise_event()
-    simulator.alarm(second).update(lastUpdatedTime=simulator.alarm(first)["lastUpdatedTime"])
+    simulator.alarm(second)["lastUpdatedTime"] = instant(now - timedelta(seconds=lag_s))
     assert await site.ids() == [second]
 
 
@@ -141,6 +147,41 @@ async def test_page_0_is_read_again_after_the_last(simulator: MilestoneSimulator
     await site.poll()
     pages = [line.split("page=")[1][0] for line in list(simulator.laboratory.requests)[asked:] if "page=" in line]
     assert pages[:3] == ["0", "1", "2"] and "0" in pages[3:]
+
+
+async def test_what_arrives_on_page_0_during_a_quiet_sweep_is_found_by_it(
+    simulator: MilestoneSimulator, site: Any
+) -> None:
+    simulator.filters = Filters.IGNORED
+    site.source._filters, site.source._paging.size = False, 5
+    made = [simulator.raise_event() for _ in range(12)]
+    assert await site.ids() == made
+    late: list[str] = []
+    simulator.between_pages = lambda page: late.append(simulator.raise_event()) if page == 1 and not late else None
+    assert await site.ids() == late != []
+
+
+async def test_what_arrives_behind_the_reader_is_found_by_the_next_sweep(
+    simulator: MilestoneSimulator, site: Any
+) -> None:
+    """However much later another row was updated that the reader had still before it."""
+    simulator.order = Order.UNORDERED
+    site.source._paging.size = 5
+    made = [simulator.raise_event() for _ in range(13)]
+    assert sorted(await site.ids()) == sorted(made)
+    shown = sorted(row["id"] for row in simulator.alarms)
+    behind = shown[6] + "-behind"
+
+    def arrive(page: int) -> None:
+        if page == 1:
+            simulator.between_pages = None
+            simulator.alarm(simulator.raise_event())["id"] = behind
+            simulator.clock_ahead += timedelta(seconds=100)
+            simulator.update(shown[11], 4)
+
+    simulator.between_pages = arrive
+    assert await site.ids() == []
+    assert await site.ids() == [behind]
 
 
 async def test_a_server_that_ignores_the_page_does_not_hold_us(simulator: MilestoneSimulator, site: Any) -> None:
@@ -321,6 +362,9 @@ async def test_one_wrong_clock_does_not_move_the_watermark_ahead(simulator: Mile
     simulator.alarm(made)["lastUpdatedTime"] = "2077-01-01T00:00:00.0000000Z"
     assert await site.ids() == [made]
     assert site.position["watermark"] < "2077"
+    before = site.position
+    simulator.clock_ahead = timedelta(seconds=10)
+    assert await site.ids() == [] and site.position == before
     made = simulator.raise_event()
     assert await site.ids() == [made]
 

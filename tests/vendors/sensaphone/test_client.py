@@ -177,6 +177,7 @@ async def test_the_session_is_renewed_early_and_without_a_log_in(
     simulator: SensaphoneSimulator, client: SensaphoneClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await client.session()
+    assert session.renew_at - trio.current_time() <= simulator.session_life_s / 2
     monkeypatch.setattr(trio, "current_time", lambda: session.renew_at + 1)
     renewed = await client.session()
     assert renewed.renew_at > session.renew_at and renewed.key == session.key
