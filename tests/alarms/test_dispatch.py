@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from agent.alarms import acknowledgements
 from agent.alarms.dispatch import ACCOUNTS_AT_ONCE, BATCH, Dispatcher, retry
 from agent.alarms.model import Kind
 from agent.faults import Fault, FaultClass, Rejected
@@ -278,14 +279,16 @@ async def test_a_memo_is_on_disk_before_the_first_try_and_the_same_ever_after(po
     assert seen == [["1", "2", "3"]] * 2
 
 
-async def test_what_was_acknowledged_is_written_when_the_dispatcher_stops(post):
+async def test_what_was_acknowledged_is_written_when_the_dispatcher_stops(post, monkeypatch):
+    monkeypatch.setattr(acknowledgements, "GATHER_S", 3600)
     sink = Sink()
+    sink.ends["11"] = trio.sleep_forever
     async with dispatching(post, sink) as dispatcher:
-        await post.put(30)
+        await post.put(12)
         dispatcher.wake()
-        await until(lambda: len(sink.delivered) >= 10)
-        stopped_at = len(sink.delivered)
-    assert (await post.states()).count("acknowledged") >= stopped_at
+        await until(lambda: len(sink.tries) == 11)
+        assert await post.states() == ["pending"] * 12
+    assert await post.states() == ["acknowledged"] * 10 + ["pending"] * 2
 
 
 async def test_state_and_gauges(post):

@@ -9,6 +9,7 @@ try ─→ ACK ─────────────────────�
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import trio
@@ -253,7 +254,7 @@ class _Exchange:
             reply = await self._send(connection)
             if reply.word is not Word.NAK:
                 return reply.word
-        with trio.move_on_after(DOUBLE_NAK_S):
+        with trio.move_on_after(DOUBLE_NAK_S), suppress(OSError):
             reply = await connection.reply(lambda reply: self._is_ours(reply) and reply.word is not Word.NAK)
             return reply.word
         raise Fault(

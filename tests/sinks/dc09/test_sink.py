@@ -186,7 +186,9 @@ async def test_an_odd_nak_is_one(centre, fast, trouble):
     assert [frame.sequence for frame in centre.receiver.seen] == [1, 1]
 
 
-@pytest.mark.parametrize("trouble", [Trouble.NAK, Trouble.NAK_SWAPPED, Trouble.NAK_TWICE, Trouble.BARE_NAK])
+@pytest.mark.parametrize(
+    "trouble", [Trouble.NAK, Trouble.NAK_SWAPPED, Trouble.NAK_TWICE, Trouble.NAK_AND_CLOSE, Trouble.BARE_NAK]
+)
 async def test_a_storm_of_naks_is_answered_once_and_keeps_the_alarm(centre, fast, trouble):
     centre.receiver.misbehave(trouble, accounts=MANY)
     async with centre.sink() as sink:
