@@ -1,0 +1,50 @@
+"""A site with its far ends, the shim in front of its disk, a small disk, and one source of chance."""
+
+import random
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from hostile import SEED, Site
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with trio.open_nursery() as nursery:
+        made = Site(tmp_path, nursery)
+        try:
+            yield made
+        finally:
+            made.agent.end()
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    return random.Random(SEED)
+
+
+@pytest.fixture(scope="session")
+def fuse(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The library of `fuse.c`, for LD_PRELOAD."""
+    if shutil.which("gcc") is None:
+        pytest.fail("gcc is missing: apt-get install gcc libc6-dev")
+    library = tmp_path_factory.mktemp("fuse") / "fuse.so"
+    source = Path(__file__).with_name("fuse.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl", "-lpthread"], check=True)
+    return str(library)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 6 MB."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "varde-test", folder], capture_output=True)
+    if done.returncode:
+        pytest.skip("only root can make a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
