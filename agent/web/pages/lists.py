@@ -17,6 +17,7 @@ PAGE = 30
 QUARTERS = 96
 MOST_IN_QUARTER = 60
 DELIVERIES_SEARCHED = 500
+RARE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ class Filter:
 
 async def alarms(store: Store, chosen: Filter, *, before: int | None = None, limit: int = PAGE) -> list[Entry]:
     """The newest alarms that fit, older than the alarm `before`."""
-    sql, values = _select(chosen, before)
 
     def work(connection: sqlite3.Connection) -> list[Entry]:
+        sql, values = _in_day(connection, chosen, before) if chosen.day else _in_journal(chosen, before)
         found = [from_row(row) for row in connection.execute(sql, [*values, limit])]
         deliveries = _deliveries(connection, [entry.id for entry in found])
         return [Entry(entry, deliveries.get(entry.id, [])) for entry in found]
@@ -51,30 +52,59 @@ async def alarms(store: Store, chosen: Filter, *, before: int | None = None, lim
     return await store.read(work)
 
 
-def _select(chosen: Filter, before: int | None) -> tuple[str, list[Any]]:
-    terms: list[str] = []
-    values: list[Any] = []
-    for column, value in (("source", chosen.source), ("kind", chosen.kind and chosen.kind.value)):
-        if value is not None:
-            terms.append(f"{column} = ?")
-            values.append(value)
+def _is_rare(connection: sqlite3.Connection, kind: Kind | None) -> bool:
+    if kind is None:
+        return False
+    sql = "SELECT count(*) FROM (SELECT 1 FROM alarms WHERE kind = ? LIMIT ?)"
+    return int(connection.execute(sql, (kind.value, RARE)).fetchone()[0]) < RARE
+
+
+def _in_journal(chosen: Filter, before: int | None) -> tuple[str, list[Any]]:
+    """In the journal's order, which the indices of source and of kind have too."""
+    terms, values = _terms(chosen, before)
+    if before is not None:
+        terms.append("id < ?")
+        values.append(before)
+    return _query(terms, "id DESC"), values
+
+
+def _in_day(connection: sqlite3.Connection, chosen: Filter, before: int | None) -> tuple[str, list[Any]]:
+    """In the order of occurrence. A column behind a `+` is looked at in each row and not looked up in its index.
+
+    A kind that there is little of is looked up and its few rows are sorted; of one that there is much of, a page is
+    soon found among the day's.
+    """
+    assert chosen.day is not None
+    rare = _is_rare(connection, chosen.kind)
+    terms, values = _terms(chosen, before, by_kind="" if rare else "+", by_source="+" if rare else "")
+    at = "+occurred_at" if rare else "occurred_at"
+    end = instant(chosen.day[1])
+    if before is not None:
+        row = connection.execute("SELECT occurred_at FROM alarms WHERE id = ?", (before,)).fetchone()
+        end = min(end, row[0]) if row else end
+        terms.append(f"({at} < ? OR id < ?)")
+        values += [end, before]
+    terms.append(f"{at} >= ? AND {at} {'<' if before is None else '<='} ?")
+    values += [instant(chosen.day[0]), end]
+    return _query(terms, "occurred_at DESC, id DESC"), values
+
+
+def _terms(
+    chosen: Filter, before: int | None, *, by_kind: str = "", by_source: str = ""
+) -> tuple[list[str], list[Any]]:
+    filters = ((f"{by_source}source", chosen.source), (f"{by_kind}kind", chosen.kind and chosen.kind.value))
+    terms = [f"{column} = ?" for column, value in filters if value is not None]
+    values: list[Any] = [value for _, value in filters if value is not None]
     if chosen.delivery is not None:
         # The newest of that state only: a receiver that was down for a week must not make the page slow.
         terms.append("id IN (SELECT alarm_id FROM outbox WHERE state = ? AND alarm_id < ? ORDER BY id DESC LIMIT ?)")
         values += [chosen.delivery, before or 2**62, DELIVERIES_SEARCHED]
-    if chosen.day is not None:
-        # Within a day the order is that of occurrence, which has its own index; beyond, that of the journal.
-        terms.append("occurred_at >= ? AND occurred_at < ?")
-        values += [instant(chosen.day[0]), instant(chosen.day[1])]
-        if before is not None:
-            terms.append("(occurred_at, id) < (SELECT occurred_at, id FROM alarms WHERE id = ?)")
-            values.append(before)
-    elif before is not None:
-        terms.append("id < ?")
-        values.append(before)
-    order = "occurred_at DESC, id DESC" if chosen.day is not None else "id DESC"
+    return terms, values
+
+
+def _query(terms: list[str], order: str) -> str:
     where = f"WHERE {' AND '.join(terms)} " if terms else ""
-    return f"SELECT * FROM alarms {where}ORDER BY {order} LIMIT ?", values  # noqa: S608 - no caller's text in it
+    return f"SELECT * FROM alarms {where}ORDER BY {order} LIMIT ?"  # noqa: S608 - no caller's text in it
 
 
 async def alarm(store: Store, alarm_id: int) -> Entry | None:
