@@ -13,6 +13,7 @@ least that, then the standby, then the alarm is set aside.
 
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -27,11 +28,13 @@ from agent.settings.sinks import decode_key
 from agent.sinks.dc09.codes import PERIODIC_TEST
 from agent.sinks.dc09.frame import LAST_SEQUENCE, Line, Word
 from agent.sinks.dc09.message import Link, Message, Wording, ZoneName, message_of_test
-from agent.sinks.dc09.station import TRIES, Build, Station
+from agent.sinks.dc09.station import TRIES, Station
+from agent.sinks.dc09.supervision import ask_for_a_sign, supervise
 
 log = logging.getLogger("varde.dc09")
 
-PROBE_S = 10.0
+NAMES_S = 10.0
+MAX_NAMES = 1000
 _ACCOUNT = re.compile(r"^[0-9A-Fa-f]{3,16}$")
 
 ChangeState = Callable[[Callable[[dict[str, Any]], Any]], Awaitable[Any]]
@@ -61,7 +64,7 @@ class Dc09Sink:
         self._account = settings.account or supervision_account
         self._key = decode_key(settings.encryption_key.get_secret_value()) if settings.encryption_key else None
         self._wording = Wording(
-            settings.format, site, settings.raw_text, settings.codes, source_numbers or {}, link, zone_name
+            settings.format, site, settings.raw_text, settings.codes, source_numbers or {}, link, _remembered(zone_name)
         )
         self._change_state = change_state or _in_memory()
         self._now = now
@@ -101,30 +104,18 @@ class Dc09Sink:
         self._running = True
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._supervise, self.main, self.settings.supervision_interval_s)
-                if self.standby and self.settings.standby:
-                    nursery.start_soon(self._supervise, self.standby, self.settings.standby.supervision_interval_s)
-                if self.settings.periodic_test_s:
-                    nursery.start_soon(self._test_periodically)
+                self._start_supervision(nursery)
                 await trio.sleep_forever()
         finally:
             self._running = False
             self.close()
 
     async def probe(self) -> str:
-        """A supervision message to each receiver."""
-        found = []
+        """A supervision message to each receiver; also before `run`, whose connections it leaves alone."""
+        if self._account is None:
+            return f"no account to send a supervision message with: set account in [[sinks]] {self.name} or in a source"
         try:
-            for station in self.stations:
-                try:
-                    await station.ask(self._null(self._probe_account()), 0, tries=1)
-                    found.append(f"the {station.role} receiver {station.where} acknowledges")
-                except Fault as fault:
-                    if fault.fault_class is not FaultClass.PROTOCOL:
-                        raise
-                    found.append(f"the {station.role} receiver {station.where} answers NAK to a supervision message")
-                except Rejected as rejected:
-                    found.append(str(rejected))
+            found = [await ask_for_a_sign(station, self._line(self._account)) for station in self.stations]
         finally:
             if not self._running:
                 self.close()
@@ -208,76 +199,34 @@ class Dc09Sink:
             raise Rejected(f"The account {account[:20]!r} has no 3 to 16 hex digits.")
         return account
 
-    # --- supervision --------------------------------------------------------------------------------------------
+    # --- supervision and tests ----------------------------------------------------------------------------------
 
-    async def _supervise(self, station: Station, interval_s: float) -> None:
-        """A NULL whenever nothing else was sent for `interval_s`; probes while the station does not answer."""
-        if not interval_s and self.standby is None:
-            return
-        account = self._account
-        if account is None:
-            if interval_s:
+    def _start_supervision(self, nursery: trio.Nursery) -> None:
+        standby_interval_s = self.settings.standby.supervision_interval_s if self.settings.standby else 0.0
+        if self._account is None:
+            if self.settings.supervision_interval_s:
                 log.warning("sink=%s no account is configured for supervision messages, so none are sent", self.name)
             return
-        is_told_so = False
-        while True:
-            await self._until_due(station, interval_s)
-            tries = 1 if station.answers is False else TRIES
-            try:
-                word = await station.ask(self._null(account), 0, tries)
-                takes_null = word is not Word.DUH
-            except Fault as fault:
-                takes_null = fault.fault_class is not FaultClass.PROTOCOL
-            if not takes_null and not is_told_so:
-                is_told_so = True
-                log.warning(
-                    "sink=%s the %s receiver answers supervision messages, but does not take them; "
-                    "set supervision_interval_s = 0 where it never will",
-                    self.name,
-                    station.role,
-                )
+        line, has_standby = self._line(self._account), self.standby is not None
+        for station, interval_s in (
+            (self.main, self.settings.supervision_interval_s),
+            (self.standby, standby_interval_s),
+        ):
+            if station is not None and (interval_s or has_standby):
+                nursery.start_soon(partial(supervise, station, line, interval_s, is_alone=not has_standby))
+        if self.settings.periodic_test_s:
+            nursery.start_soon(self._test_periodically, line)
 
-    async def _until_due(self, station: Station, interval_s: float) -> None:
-        """Sleep until a NULL is due; every message that goes to the station meanwhile puts it off."""
-        while True:
-            interval = self._interval(station, interval_s)
-            due = station.sent_at + interval if interval else float("inf")
-            wait_s = due - trio.current_time()
-            if wait_s <= 0:
-                return
-            # Not longer than a probe's interval at once: the station may go down while this sleeps.
-            await trio.sleep(min(wait_s, PROBE_S))
-
-    def _interval(self, station: Station, interval_s: float) -> float:
-        """Seconds between supervision messages, 0 for none."""
-        if station.answers is False and (interval_s or self.standby is not None):
-            return min(PROBE_S, interval_s or PROBE_S)
-        return interval_s
-
-    async def _test_periodically(self) -> None:
-        if self._account is None:
-            return
-        line = self._line(self._account)
+    async def _test_periodically(self, line: Line) -> None:
         message = message_of_test(self.settings.format, PERIODIC_TEST)
         while True:
             await trio.sleep(self.settings.periodic_test_s)
             sequence = await self._change_state(_next_number)
-            async with self._busy.setdefault(self._account, trio.Lock()):
+            async with self._busy.setdefault(line.account, trio.Lock()):
                 try:
                     await self._send(_Event(0, line, sequence, lambda: message))
                 except (Fault, Rejected) as failed:
                     log.warning("sink=%s the periodic test is not acknowledged: %s", self.name, failed)
-
-    def _null(self, account: str) -> Build:
-        line = self._line(account)
-        return lambda at: line.null(at=at)
-
-    def _probe_account(self) -> str:
-        if self._account is None:
-            raise Rejected(
-                f"no account to send a supervision message with: set account in [[sinks]] {self.name} or in a source"
-            )
-        return self._account
 
     # --- parts --------------------------------------------------------------------------------------------------
 
@@ -340,6 +289,23 @@ def _next_number(state: dict[str, Any]) -> int:
     number = (last if isinstance(last, int) else 0) % LAST_SEQUENCE + 1
     state["sequence"] = number
     return number
+
+
+def _remembered(zone_name: ZoneName) -> ZoneName:
+    """Each name for ten seconds: a burst of alarms must not ask the registry for each."""
+    names: dict[tuple[str, int], tuple[float, str | None]] = {}
+
+    def name_of(account: str, zone: int) -> str | None:
+        now = time.monotonic()
+        until, name = names.get((account, zone), (0.0, None))
+        if until <= now:
+            if len(names) > MAX_NAMES:
+                names.clear()
+            name = zone_name(account, zone)
+            names[account, zone] = (now + NAMES_S, name)
+        return name
+
+    return name_of
 
 
 def _in_memory() -> ChangeState:

@@ -57,7 +57,7 @@ class Station:
         self.fault: Fault | None = None
         self.sent_at = float("-inf")
         self.clock_offset = timedelta(0)
-        self._sink = sink
+        self.sink = sink
         self.reply_timeout_s = reply_timeout_s
         self._changed = changed
         self._now = now
@@ -137,14 +137,14 @@ class Station:
         if abs(offset) > FARTHEST_CLOCK:
             log.warning(
                 "sink=%s the %s receiver says that its clock is %.0f s away from ours; too far to be believed",
-                self._sink, self.role, seconds,
+                self.sink, self.role, seconds,
             )  # fmt: skip
             return
         if abs(offset - self.clock_offset) > timedelta(seconds=5):
             log.warning(
                 "sink=%s the clock of the %s receiver is %+.0f s from ours; frames to it are stamped by its clock. "
                 "Check both clocks",
-                self._sink, self.role, seconds,
+                self.sink, self.role, seconds,
             )  # fmt: skip
         self.clock_offset = offset
 
