@@ -84,7 +84,7 @@ def moments(steps: list[Step], chance: random.Random, home: Path) -> Iterator[tu
 @pytest.mark.timeout(3600 if LONG else 120)
 def test_what_was_promised_is_there_after_any_power_cut(recording, tmp_path: Path, chance: random.Random) -> None:
     home, steps = recording
-    assert sum(step.what == "s" for step in steps) > STEPS
+    assert any(step.what == "s" for step in steps)
     seen = 0
     for number, (disk, promises) in enumerate(moments(steps, chance, home)):
         state = tmp_path / f"cut{number}"
