@@ -62,6 +62,6 @@ async def new_source(simulator: SensaphoneSimulator) -> AsyncIterator[Callable[.
 @pytest.fixture
 async def site(new_source: Callable[..., SensaphoneSource]) -> Site:
     """A source that has been polled once: everything normal."""
-    made = Site(new_source(state_interval_s=0.01), None)
+    made = Site(new_source(state_interval_s=0.000001), None)
     assert await made.poll() == []
     return made

@@ -108,6 +108,8 @@ async def test_an_ok_among_the_unacknowledged_is_no_alarm(simulator: SensaphoneS
     await site.poll()
     zone.update(alarm_status=[LOW], unack_alarms=[2])
     assert await site.rows() == []
+    simulator.alarm(FREEZER)  # it was acknowledged all the while, so this is raised again
+    assert await site.rows() == [ONSET]
 
 
 async def test_returned_to_normal_while_listed_is_a_restoral(simulator: SensaphoneSimulator, site: Any) -> None:
@@ -249,6 +251,12 @@ async def test_broken_dashboards_are_not_all_clear(simulator: SensaphoneSimulato
     assert await site.rows() == [RESTORAL]
 
 
+async def test_an_account_that_shows_no_device_any_more_says_so(simulator: SensaphoneSimulator, site: Any) -> None:
+    simulator.broken["dashboard"] = {"device": []}
+    with pytest.raises(Fault, match="shows no device"):
+        await site.poll()
+
+
 async def test_a_device_that_leaves_the_dashboard_keeps_its_alarms(simulator: SensaphoneSimulator, site: Any) -> None:
     simulator.alarm(FREEZER)
     await site.poll()
@@ -258,7 +266,13 @@ async def test_a_device_that_leaves_the_dashboard_keeps_its_alarms(simulator: Se
     assert await site.poll() == []
 
 
-async def test_a_zone_known_by_its_other_name_is_the_same_zone(simulator: SensaphoneSimulator, site: Any) -> None:
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_zone_known_by_its_other_name_is_the_same_zone(
+    simulator: SensaphoneSimulator, new_source: Callable[..., SensaphoneSource], site: Any, listed: bool
+) -> None:
+    if not listed:  # nothing but the dashboard can be read, so the id is learnt with the second reading
+        simulator.laboratory.inject(Ill.HTML, path="/api/v1/device", status=404)
+        site.source = new_source()
     simulator.alarm(FREEZER)
     simulator.broken["dashboard"] = {
         "device": [
@@ -269,7 +283,7 @@ async def test_a_zone_known_by_its_other_name_is_the_same_zone(simulator: Sensap
             }
         ]
     }
-    assert await site.rows() == [ONSET]
+    assert await site.rows() == [ONSET if listed else ("zone1", "environment", False)]
     simulator.broken.clear()
     assert await site.rows() == []
 
@@ -319,7 +333,7 @@ async def test_what_stands_at_the_first_reading(
 async def test_a_stalled_device_list_does_not_hold_an_alarm_back(
     simulator: SensaphoneSimulator, new_source: Callable[..., SensaphoneSource]
 ) -> None:
-    source = new_source(state_interval_s=0.01)
+    source = new_source(timeout_s=60, state_interval_s=0.000001)
     position = (await source.poll(None)).position
     simulator.laboratory.inject(Ill.STALL, path="/api/v1/device")
     simulator.alarm(FREEZER)
