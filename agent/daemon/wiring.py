@@ -98,7 +98,7 @@ def start_sink(site: Site, settings: SinkSettings) -> None:
     )
     dispatcher = Dispatcher(settings, sink, site.outbox, site.metrics)
     site.dispatchers[settings.name] = dispatcher
-    site.supervisor.start(Service(f"sink-{settings.name}", dispatcher.run))
+    site.supervisor.start(Service(f"sink-{settings.name}", dispatcher.run, dispatcher.alive))
 
 
 async def stop_sink(site: Site, settings: SinkSettings) -> None:
