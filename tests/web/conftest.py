@@ -83,7 +83,7 @@ class Yard:
         ]
 
     @asynccontextmanager
-    async def media(self, native_id: str, media: Media) -> AsyncIterator[MediaStream | None]:
+    async def media(self, native_id: str, media: Media, epoch: str) -> AsyncIterator[MediaStream | None]:
         if not self.media_ready:
             yield None
             return

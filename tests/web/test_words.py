@@ -7,6 +7,7 @@ from string import Formatter
 import pytest
 
 import agent.web
+from agent import health
 from agent.alarms.model import Evidence, Kind
 from agent.patriot import views
 from agent.web import words
@@ -39,6 +40,13 @@ def test_every_word_of_the_domain_has_its_word() -> None:
     assert {f"clients.state.{state}" for state in views.STATES} <= keys
     for medium in ("picture", "video", "snapshot"):
         assert {f"{medium}.{state.value}" for state in Evidence if state is not Evidence.READY} <= keys
+
+
+def test_what_health_tells_to_do_next_is_known_word_for_word() -> None:
+    english = {key: text for key, text in words.CATALOGUE["en"].items() if key.startswith("next.")}
+    assert {f"next.{fault.value}": text for fault, text in health.NEXT_STEPS.items()}.items() <= english.items()
+    source = Path(health.__file__).read_text()
+    assert all(f'"{text}"' in source for text in english.values())
 
 
 @pytest.mark.parametrize(

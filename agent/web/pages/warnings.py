@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from agent.health import Warning
 from agent.web.pages.frame import Frame
+from agent.web.words import CATALOGUE
 
 _CODES = (
     (re.compile(r"source-(?P<name>.+)-down"), "source-down"),
@@ -15,11 +16,12 @@ _CODES = (
     (re.compile(r"keys-file"), "keys-file"),
     (re.compile(r"service-(?P<name>.+)"), "service"),
 )
+_STEPS = {text: key for key, text in CATALOGUE["en"].items() if key.startswith("next.")}
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """`text` and `next_step` are the agent's own words, in English whatever the page's language."""
+    """`text` is the agent's own words, in English whatever the page's language; `next_step` where it is not known."""
 
     code: str
     severity: str
@@ -27,6 +29,7 @@ class Told:
     text: str
     next_step: str
     clears_when: str
+    next_language: str
 
 
 def tell(frame: Frame, warning: Warning) -> Told:
@@ -37,4 +40,7 @@ def tell(frame: Frame, warning: Warning) -> Told:
             title = frame.t(f"warning.{key}.title", name=found.groupdict().get("name", ""))
             clears = frame.t(f"warning.{key}.clears")
             break
-    return Told(warning.code, warning.severity, title, warning.text, warning.next_step, clears)
+    key_of_step = _STEPS.get(warning.next_step)
+    step = frame.t(key_of_step) if key_of_step else warning.next_step
+    language = frame.language if key_of_step else "en"
+    return Told(warning.code, warning.severity, title, warning.text, step, clears, language)

@@ -343,6 +343,17 @@ ENGLISH = {
     "warning.keys-file.clears": "every entry of the file can be used",
     "warning.service.title": "The service {name} does not run",
     "warning.service.clears": "it runs again",
+    # what each next step of health says
+    "next.unreachable": "Check address, cable, power and firewall, then run varde check.",
+    "next.refused": "Check the port and that the service at the other end runs, then run varde check.",
+    "next.authentication": "Correct the user, password or key in agent.toml, then systemctl reload varde-agent.",
+    "next.protocol": "Check that the address belongs to the right product, then run varde check.",
+    "next.slow": "Check the line and the load of the other end, then run varde check.",
+    "next.rejected": "Read the reason, correct it, then run varde check.",
+    "next.share": "Run varde check; nothing is lost meanwhile.",
+    "next.standby": "Check the main receiver.",
+    "next.service": "Run varde bundle and send the archive to support.",
+    "next.set_aside": "varde deliveries --state rejected shows why; varde deliveries retry ID sends one again.",
     # durations
     "duration.d": "d",
     "duration.h": "h",

@@ -344,6 +344,17 @@ NORWEGIAN = {
     "warning.keys-file.clears": "hver oppføring i filen kan brukes",
     "warning.service.title": "Tjenesten {name} kjører ikke",
     "warning.service.clears": "den kjører igjen",
+    # neste steg
+    "next.unreachable": "Sjekk adresse, kabel, strøm og brannmur, og kjør varde check.",
+    "next.refused": "Sjekk porten og at tjenesten i andre enden kjører, og kjør varde check.",
+    "next.authentication": "Rett bruker, passord eller nøkkel i agent.toml, og kjør systemctl reload varde-agent.",
+    "next.protocol": "Sjekk at adressen hører til riktig produkt, og kjør varde check.",
+    "next.slow": "Sjekk linjen og belastningen i andre enden, og kjør varde check.",
+    "next.rejected": "Les årsaken, rett den, og kjør varde check.",
+    "next.share": "Kjør varde check; ingenting går tapt så lenge.",
+    "next.standby": "Sjekk hovedmottakeren.",
+    "next.service": "Kjør varde bundle og send arkivet til support.",
+    "next.set_aside": "varde deliveries --state rejected viser hvorfor; varde deliveries retry ID sender en på nytt.",
     # varighet
     "duration.d": "d",
     "duration.h": "t",
