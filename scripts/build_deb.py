@@ -32,12 +32,13 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 SUITES = {"bookworm": ("3.11", ""), "trixie": ("3.13", "+deb13")}
 # Wheels carry these, and nothing reads them at run time: sources of extensions, pip itself (sqlite-utils names it for
 # a command that nobody calls), scripts with this machine's paths, records of the installation, codecs of picture
-# formats that no camera here speaks and that Pillow does without.
+# formats that no camera here speaks, grammars of programming languages that nobody highlights.
 UNUSED = (
     "pip", "pip-*.dist-info", "bin", "share", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED",
     "*.dist-info/direct_url.json", "*.dist-info/sboms", "lxml/includes", "lxml/**/*.pxd", "lxml/**/*.pyx",
     "lxml/**/*.pxi", "lxml/**/*.c", "lxml/**/*.h", "trio/_tests", "trio/_core/_tests", "**/tests", "**/py.typed",
     "**/*.pyi", "tqdm/completion.sh", "PIL/_avif.*", "pillow.libs/libavif*", "PIL/_imagingtk.*",
+    "pygments/lexers/[!_]*.py",
 )  # fmt: skip
 
 

@@ -123,22 +123,40 @@ def newer(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Boxes ------------------------------------------------------------------------------------------------------------
 
 
-def base_system() -> Path:
-    """A tarball of minimal bookworm whose apt has everything the package depends on at hand; made when missing."""
+def base_system(*more: str) -> Path:
+    """A tarball of minimal bookworm whose apt has everything the package depends on at hand; made when missing.
+
+    `more` are packages installed in it.
+    """
     control = (ROOT / "debian/control.in").read_text("utf-8")
     depends = re.search(r"^Depends: (.*)$", control, re.MULTILINE)
     assert depends
     names = sorted({re.split(r"[ (]", part.strip())[0] for part in depends[1].split(",")})
-    key = hashlib.sha256(" ".join(names).encode()).hexdigest()[:12]
+    key = hashlib.sha256(" ".join([*names, *more]).encode()).hexdigest()[:12]
     tarball = CACHE / f"bookworm-{key}.tar"
     if not tarball.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         fresh = CACHE / f".{tarball.name}.{os.getpid()}.tar"
         fetch = f'chroot "$1" apt-get install -y -o APT::Install-Recommends=true --download-only {" ".join(names)}'
         options = ["--quiet", "--variant=minbase", "--skip=cleanup/apt", f"--customize-hook={fetch}"]
-        run(["mmdebstrap", *options, "bookworm", fresh])
+        run(["mmdebstrap", *options, f"--include={','.join(more)}", "bookworm", fresh])
         fresh.rename(tarball)
     return tarball
+
+
+def lay(root: Path, tarball: Path) -> None:
+    """The system of `tarball` in memory, mounted at `root`."""
+    run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root])
+    run(["tar", "--numeric-owner", "--extract", "--file", tarball, "--directory", root])
+    # It lives for a minute: dpkg need not wait for the disk after each file.
+    (root / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
+
+
+def child_of(process: "subprocess.Popen[str]") -> str:
+    """The process that `process` has started in other namespaces."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    found: list[str] = eventually(lambda: children.read_text().split(), f"a child of {process.args}")
+    return found[0]
 
 
 # Runs in the new namespaces: loopback up, /proc of these processes, then there until the tests end.
@@ -155,14 +173,16 @@ sys.stdin.read()
 class Box:
     """A running minimal system. Commands run as root unless a user is named."""
 
-    def __init__(self, root: Path, holder: int) -> None:
+    def __init__(self, root: Path, leader: str, enter: Sequence[str]) -> None:
+        """`enter` leads from this machine into the namespaces of the process `leader`."""
         self.root = root
-        self._enter = ["nsenter", "--target", str(holder), "--mount", "--pid", "--net"]
+        self._leader = leader
+        self._enter = enter
 
     def command(self, *command: str, user: str | None = None, env: dict[str, str] | None = None) -> list[str]:
         variables = [f"{name}={value}" for name, value in (BOX_ENVIRONMENT | (env or {})).items()]
         become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--no-new-privs"] if user else []
-        return [*self._enter, "chroot", str(self.root), "env", "-i", *variables, *become, *command]
+        return [*self._enter, "env", "-i", *variables, *become, *command]
 
     def run(self, *command: str, user: str | None = None, **options: Any) -> str:
         return run(self.command(*command, user=user), **options)
@@ -180,7 +200,7 @@ class Box:
 
     def outside(self, *command: str) -> list[str]:
         """A command of this machine that sees the box's network."""
-        return [self._enter[0], *self._enter[1:3], "--net", *command]
+        return ["nsenter", "--target", self._leader, "--net", *command]
 
     def apt(self, *arguments: str) -> str:
         options = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
@@ -188,8 +208,9 @@ class Box:
         return run(command, stdin=subprocess.DEVNULL)
 
     def install(self, package: Path) -> str:
-        shutil.copy(package, self.root / "tmp" / package.name)
-        return self.apt("install", f"/tmp/{package.name}")
+        # Not /tmp: systemd mounts another one over it.
+        shutil.copy(package, self.root / "mnt" / package.name)
+        return self.apt("install", f"/mnt/{package.name}")
 
     def eventually(self, ready: Callable[[], Any], what: str) -> Any:
         return eventually(ready, what)
@@ -246,44 +267,63 @@ class Process:
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         # nsenter waits for the command it has started in the other process namespace: that one is meant.
-        children = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()
-        os.kill(int(children[0]) if children else self.popen.pid, 15)
+        os.kill(int(child_of(self.popen)), 15)
         return self.popen.wait(DEADLINE_S)
 
     def said(self, words: str) -> bool:
         return words in self.log.read_text("utf-8", "replace")
 
 
-@pytest.fixture(scope="session")
-def new_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Box]]:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where a box is laid; unmounted at the end."""
     if os.geteuid() != 0:
         pytest.skip("a fresh system to install into needs root")
-    need("mmdebstrap", "unshare", "nsenter")
-    holders: list[subprocess.Popen[str]] = []
-    roots: list[Path] = []
+    need("mmdebstrap", "nsenter")
+    root = tmp_path_factory.mktemp("box")
+    yield root
+    run(["umount", "--lazy", root])
 
-    def make() -> Box:
-        root = tmp_path_factory.mktemp("box")
-        run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root])
-        roots.append(root)
-        run(["tar", "--numeric-owner", "--extract", "--file", base_system(), "--directory", root])
-        # A box lives for a minute: dpkg need not wait for the disk after each file.
-        (root / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
-        spaces = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child"]
-        holder = subprocess.Popen(
-            [*spaces, sys.executable, "-c", _HOLD, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        holders.append(holder)
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "ready\n"
-        child = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0]
-        return Box(root, int(child))
 
-    yield make
-    for holder in holders:
-        holder.communicate()
-    for root in roots:
-        run(["umount", "--lazy", root])
+@pytest.fixture(scope="module")
+def box(place: Path) -> Iterator[Box]:
+    """A minimal system without an init."""
+    lay(place, base_system())
+    spaces = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child"]
+    holder = subprocess.Popen(
+        [*spaces, sys.executable, "-c", _HOLD, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "ready\n"
+    leader = child_of(holder)
+    yield Box(place, leader, ["nsenter", "--target", leader, "--mount", "--pid", "--net", "chroot", str(place)])
+    holder.communicate()
+
+
+@pytest.fixture(scope="module")
+def booted(place: Path) -> Iterator[Box]:
+    """A minimal system that systemd has booted."""
+    need("systemd-nspawn")
+    lay(place, base_system("systemd", "systemd-sysv", "dbus"))
+    options = ["--quiet", "--boot", "--register=no", "--keep-unit", "--private-network", "--console=pipe"]
+    nspawn = subprocess.Popen(
+        ["systemd-nspawn", *options, f"--directory={place}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    leader = child_of(nspawn)
+    system = Box(place, leader, ["nsenter", "--target", leader, "--mount", "--uts", "--ipc", "--net", "--pid"])
+
+    def up() -> bool:
+        command = system.command("systemctl", "is-system-running")
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() in ("running", "degraded")
+
+    eventually(up, "a booted system")
+    yield system
+    subprocess.run(system.command("systemctl", "poweroff"), capture_output=True)
+    nspawn.wait(DEADLINE_S)
 
 
 # Steps ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +65,6 @@ from agent.sinks.dc09.receiver import Receiver
 receiver = Receiver(on_event=lambda event: print(event.account, event.code, flush=True))
 trio.run(receiver.serve, "127.0.0.1", 6500)
 """
-
-
-@pytest.fixture(scope="module")
-def box(new_box: "Callable[[], Box]") -> "Box":
-    return new_box()
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +279,7 @@ def test_upgrade_keeps_modes_and_configuration(box: "Box", newer: Path, running:
 
 def test_an_interrupted_upgrade_can_be_finished(box: "Box", newer: Path) -> None:
     """Power lost between unpacking and configuring: the command works, and configuring again ends it."""
-    box.run("dpkg", "--unpack", f"/tmp/{newer.name}")
+    box.run("dpkg", "--unpack", f"/mnt/{newer.name}")
     assert status(box) == "install ok unpacked"
     assert box.run("varde", "--version").strip().endswith("999")
     box.run("dpkg", "--configure", "--pending")
@@ -331,16 +326,9 @@ def test_purge_counts_and_takes_only_its_own(box: "Box", running: "dict[str, Pro
     box.file("/etc/varde/site.pem").write_text("an administrator's", "utf-8")
     said = box.apt("purge", "varde-agent")
     assert f"deleting {count} undelivered alarm{'s' if count > 1 else ''} " in said
-    left = box.run("sh", "-c", f"find {EVERYWHERE} -iname '*varde*'").split()
+    left = box.run("sh", "-c", f"find {EVERYWHERE} -iname '*varde*' -print").split()
     assert left == ["/etc/varde"]
     assert {path.name for path in box.file("/etc/varde").iterdir()} == {"credentials", "site.pem"}
     # The device's password was put there by hand.
     assert [path.name for path in box.file("/etc/varde/credentials").iterdir()] == ["source_yard_password"]
     assert box.run("getent", "passwd", "varde")
-
-
-def test_purged_without_state_nothing_is_left(box: "Box", package: Path) -> None:
-    shutil.rmtree(box.file("/etc/varde"))
-    box.install(package)
-    box.apt("purge", "varde-agent")
-    assert box.run("sh", "-c", f"find {EVERYWHERE} -iname '*varde*'") == ""
