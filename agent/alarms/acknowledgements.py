@@ -1,16 +1,22 @@
 """Acknowledgements on their way to the disk, written in groups while the next alarm is already under way.
 
 Waiting for the disk after each alarm would make its speed the delivery's. What is not yet written when the process
-dies is sent once more, so what may be unwritten is bounded.
+dies is sent once more, so what may be unwritten is bounded. While the disk refuses, nothing that is written down as
+pending is sent again: whoever waits for the disk waits here.
 """
 
+import logging
+import sqlite3
 from datetime import datetime
 
 import trio
 
 from agent.alarms.outbox import Outbox
 
+log = logging.getLogger("varde.dispatch")
+
 MAX_UNWRITTEN = 64
+DISK_RETRY_S = 1.0
 GATHER_S = 0.02  # a commit for each alarm would cost the sending task more than the alarm does
 
 
@@ -24,6 +30,7 @@ class Acknowledgements:
         self._written = 0
         self._something = trio.Event()
         self._writing = trio.Lock()
+        self._is_refused = False
 
     def add(self, row_id: int, at: datetime) -> None:
         self._waiting.append((row_id, at))
@@ -42,16 +49,37 @@ class Acknowledgements:
             await self.flush()
 
     async def flush(self) -> None:
-        """Returns when everything added before the call is on disk."""
+        """Returns when everything added before the call is on disk; waits for a disk that refuses."""
+        wanted = self._added
+        while self._written < wanted:
+            if not await self.try_once():
+                await trio.sleep(DISK_RETRY_S)
+
+    async def try_once(self) -> bool:
+        """Write what waits, not cancellable; False where the disk refuses, and it goes on waiting."""
         with trio.CancelScope(shield=True):
             async with self._writing:
                 group, self._waiting = self._waiting, []
                 self._something = trio.Event()
-                if not group:
-                    return
-                try:
-                    await self._outbox.acknowledge(group)
-                except BaseException:
-                    self._waiting = group + self._waiting
-                    raise
-                self._written += len(group)
+                if group:
+                    await self._write(group)
+        return not self._is_refused
+
+    async def _write(self, group: list[tuple[int, datetime]]) -> None:
+        try:
+            await self._outbox.acknowledge(group)
+        except sqlite3.Error as error:
+            self._put_back(group)
+            if not self._is_refused:
+                log.error("acknowledgements cannot be written: %s. Check the disk's free space", error)
+            self._is_refused = True
+        except BaseException:
+            self._put_back(group)
+            raise
+        else:
+            self._written += len(group)
+            self._is_refused = False
+
+    def _put_back(self, group: list[tuple[int, datetime]]) -> None:
+        self._waiting = group + self._waiting
+        self._something.set()

@@ -10,9 +10,10 @@ out once more, and the memo that was durable before its first try makes it the s
 """
 
 import logging
+import sqlite3
 import statistics
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -34,6 +35,7 @@ BATCH = 200  # rows a lane takes at once, and the most before other accounts hav
 RESCAN_S = 15.0  # held rows become due by themselves, and a lost ring costs no more than this
 MEASURE_S = 0.5
 FIRST_BACKOFF_S = 1.0
+DISK_PAUSE_S = 2.0
 _LINE_FAULTS = frozenset({FaultClass.UNREACHABLE, FaultClass.REFUSED, FaultClass.SLOW})
 
 
@@ -110,7 +112,7 @@ class Dispatcher:
                     nursery.start_soon(self._first_look)
                 await self._schedule(nursery)
         finally:
-            await self._acknowledgements.flush()  # the store's writes are shielded
+            await self._acknowledgements.try_once()
 
     def wake(self) -> None:
         """New rows may be there."""
@@ -187,9 +189,23 @@ class Dispatcher:
         try:
             await self._deliver_account(account)
             await self._acknowledgements.flush()
+        except* sqlite3.Error as group:
+            await self._disk_refuses(account, group)
         finally:
             self._running.discard(account)
             self.wake()
+
+    async def _disk_refuses(self, account: str, group: BaseExceptionGroup[sqlite3.Error]) -> None:
+        """The outbox cannot be written, so nothing more of this account is sent; what was sent is written first."""
+        reason = next(iter(_leaves(group)))
+        fault = Fault(FaultClass.REJECTED, f"The outbox cannot be written: {reason}.", hint="Check the disk.")
+        until = trio.current_time() + DISK_PAUSE_S
+        if account not in self._waiting or self._waiting[account][0] < until:
+            self._waiting[account] = (until, fault)
+        if account not in self._troubled:
+            self._troubled.add(account)
+            log.error("sink=%s account=%s its alarms are kept: %s", self.name, account or "-", fault)
+        await self._acknowledgements.flush()
 
     async def _deliver_account(self, account: str) -> None:
         """The account's rows in order, until one is kept, none is left, or others have waited for their turn."""
@@ -241,6 +257,8 @@ class Dispatcher:
         except Fault as fault:
             await self._keep(account, delivery, fault)
             return False
+        except sqlite3.Error:
+            raise  # the box's disk, not the sink's far end
         except Exception as error:
             # A defect of ours in one sink must not stop the others, nor lose the alarm, and must be seen.
             if account not in self._troubled:
@@ -371,3 +389,11 @@ async def retry(outbox: Outbox, dispatchers: Mapping[str, Dispatcher], row_id: i
     if sink in dispatchers:
         dispatchers[sink].retry(account)
     return True
+
+
+def _leaves(group: BaseExceptionGroup[sqlite3.Error]) -> Iterator[sqlite3.Error]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

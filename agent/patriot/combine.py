@@ -72,6 +72,7 @@ class Batches:
         self._lock = trio.Lock()
         self._wake = trio.Event()
         self._recovered = False
+        self._box_fails = False  # the last look failed on this box's own disk
         self._last: Batch | None = None
         combine, paths, zone = settings.combine, settings.paths, settings.site.zone
         self._schedule = Schedule(now, zone, combine.minute, combine.every_s)
@@ -146,7 +147,10 @@ class Batches:
     async def _keep_counting(self) -> None:
         """The gauge of clients by state follows what installers do, with a share or without."""
         while True:
-            await self._count()
+            try:
+                await self._count()
+            except sqlite3.Error as error:
+                log.debug("the clients could not be counted: %s", error)  # the disk's fault is told by who writes
             await trio.sleep(COUNT_INTERVAL_S)
 
     async def _count(self) -> None:
@@ -162,9 +166,13 @@ class Batches:
                 changed = await self._shipment.look()
             if changed:
                 await self._publish()
-        except (Fault, sqlite3.Error) as error:
-            if not isinstance(error, Fault):
-                log.error("the results could not be kept: %s", error)
+            self._box_fails = False
+        except Fault:
+            pass  # told by the share's health
+        except (sqlite3.Error, OSError) as error:
+            if not self._box_fails:
+                log.error("the results could not be kept: %s. Check the disk's free space", error)
+            self._box_fails = True
         finally:
             await self._hang_up()
 

@@ -2,13 +2,14 @@
 
 import itertools
 import os
+import sqlite3
 from collections import defaultdict
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
-from agent.alarms import acknowledgements
+from agent.alarms import acknowledgements, dispatch
 from agent.alarms.dispatch import ACCOUNTS_AT_ONCE, BATCH, Dispatcher, retry
 from agent.alarms.model import Kind
 from agent.faults import Fault, FaultClass, Rejected
@@ -201,7 +202,7 @@ async def test_nobody_waits_any_longer_when_the_line_is_back(post):
         dispatcher._outbox.keep, keep = _with_a_long_wait(dispatcher), dispatcher._outbox.keep
         await post.put()
         dispatcher.wake()
-        await until(lambda: dispatcher._waiting)
+        await until(lambda: any(until > trio.current_time() + 1800 for until, _ in dispatcher._waiting.values()))
         dispatcher._outbox.keep = keep
         del sink.ends["1"]
         sink.report(None)
@@ -244,6 +245,33 @@ async def test_a_defect_of_ours_keeps_the_alarm_and_is_seen(post, caplog):
         rows, _ = await post.outbox.list()
         assert rows[0]["state"] == "pending" and "ZeroDivisionError" in rows[0]["reason"]
     assert "own code" in caplog.text
+
+
+@pytest.mark.parametrize("call", ["acknowledge", "allot", "reject", "keep"])
+async def test_a_disk_that_refuses_is_waited_for_and_nothing_is_sent_twice(post, caplog, monkeypatch, call):
+    monkeypatch.setattr(acknowledgements, "DISK_RETRY_S", 0.05)
+    monkeypatch.setattr(dispatch, "DISK_PAUSE_S", 0.05)
+    sink = Numbered()
+    sink.ends |= {"2": Rejected("no.")} if call == "reject" else {}
+    sink.ends |= {"1": Fault(FaultClass.SLOW, "slow.")} if call == "keep" else {}
+    real, refusals = getattr(post.outbox, call), []
+
+    async def refuse(*values):
+        if len(refusals) < 3:
+            refusals.append(call)
+            sink.ends.pop("1", None)
+            raise sqlite3.OperationalError("database or disk is full")
+        return await real(*values)
+
+    monkeypatch.setattr(post.outbox, call, refuse)
+    async with dispatching(post, sink) as dispatcher:
+        await post.put(2)
+        dispatcher.wake()
+        await until_states(post, ["acknowledged", "rejected" if call == "reject" else "acknowledged"])
+    assert refusals
+    assert [native_id for _, native_id in sink.delivered] == (["1"] if call == "reject" else ["1", "2"])
+    assert not [record for record in caplog.records if record.exc_info]
+    assert len([record for record in caplog.records if "disk is full" in record.message]) <= 1
 
 
 async def test_at_most_sixteen_accounts_at_once_and_none_is_forgotten(post):

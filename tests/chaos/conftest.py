@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from harness import Agent
 from hostile import SEED, Site
 
 
@@ -20,6 +21,14 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         finally:
             made.agent.end()
             nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    made = Agent(tmp_path)
+    made.configure()
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -121,6 +121,10 @@ class Site:
     def pending(self) -> int:
         return int(self.rows("SELECT count(*) FROM outbox WHERE state = 'pending'")[0][0])
 
+    def left_over(self, pattern: str) -> list[Path]:
+        """Files of the state directory whose name is like this."""
+        return list(self.agent.state.rglob(pattern))
+
     # -- judgement ---------------------------------------------------------------------------------------------
 
     def assert_delivered(self, ids: Sequence[str], *, sources: Sequence[str] = ("yard",)) -> int:
