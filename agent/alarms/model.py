@@ -229,7 +229,7 @@ class Sink(Protocol):
 
 def instant(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds, ending in Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 def parse_instant(text: str) -> datetime:

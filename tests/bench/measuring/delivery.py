@@ -24,6 +24,7 @@ from measuring.backlog import chunks, made_alarms
 from measuring.children import child
 from measuring.figure import Figure, Size, Table, in_turn, pick
 from measuring.polling import serve_receiver
+from measuring.site import until
 
 ACCOUNT = "9998"
 
@@ -68,12 +69,15 @@ async def _ours(path: Path, port: int, key: bytes | None, count: int) -> float:
         await journal.record("yard", chunk, None, lambda device: (ACCOUNT, int(device)))
     sink = Dc09Sink(settings, site="bench", change_state=partial(outbox.change_state, "centre"))
     dispatcher = Dispatcher(settings, sink, outbox, metrics)
+
+    async def is_last_acknowledged() -> bool:
+        return bool((await outbox.list(state="acknowledged", after=count - 1, limit=1))[0])
+
     begun = time.perf_counter()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(dispatcher.run)
         with trio.fail_after(110):
-            while not (await outbox.list(state="acknowledged", after=count - 1, limit=1))[0]:
-                await trio.sleep(0.002)  # noqa: ASYNC110 - the last acknowledgement on disk rings no bell
+            await until(is_last_acknowledged, 0.002)
         took = time.perf_counter() - begun
         nursery.cancel_scope.cancel()
     store.close()

@@ -25,7 +25,7 @@ from agent.vendors.davantis.source import DavantisSource
 from measuring import device
 from measuring.children import child, in_process
 from measuring.figure import Figure, Size, Table, percentile, pick
-from measuring.site import davantis, running_site, settings
+from measuring.site import davantis, running_site, settings, until
 
 INTERVAL_S = 0.25
 QUESTION = "/alarms?min_id=999"
@@ -235,13 +235,11 @@ async def _latency(
             acknowledged[key] = time.monotonic()
 
         site.dispatchers["centre"].sink.deliver = noting_deliver
-        while not all(poller.state == "up" for poller in site.pollers.values()):
-            await trio.sleep(0.05)  # noqa: ASYNC110 - no bell rings for it
+        await until(lambda: all(poller.state == "up" for poller in site.pollers.values()))
         await trio.to_thread.run_sync(far.ask, ("raise", _moments(devices, alarms)))
         raised = await trio.to_thread.run_sync(far.ask, "raised")
         with trio.fail_after(60):
-            while raised.keys() - acknowledged.keys():
-                await trio.sleep(0.05)  # noqa: ASYNC110
+            await until(lambda: raised.keys() <= acknowledged.keys())
     return raised, journalled, acknowledged
 
 

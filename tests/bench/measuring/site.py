@@ -1,6 +1,6 @@
 """A whole daemon within the measured process, and its configuration."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,15 @@ def document(
         "sinks": list(sinks),
         **tables,
     }
+
+
+async def until(condition: Callable[[], Any], pause_s: float = 0.02) -> None:
+    """Wait until `condition`, which may be async, is true: for what rings no bell."""
+    while True:
+        found = condition()
+        if await found if isinstance(found, Awaitable) else found:
+            return
+        await trio.sleep(pause_s)
 
 
 @asynccontextmanager
