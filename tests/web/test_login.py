@@ -191,3 +191,14 @@ async def test_the_language_is_switched_and_kept(browser: httpx.AsyncClient) -> 
     assert ">Alarmer<" in page.text and '<html lang="nb"' in page.text
     await browser.post("/language", data={"language": "xx"})
     assert '<html lang="nb"' in (await browser.get("/")).text
+
+
+async def test_the_cookie_is_secure_where_the_line_is(place: Any) -> None:
+    from agent.web import build_console
+
+    app = build_console(place.site)
+    for scheme, secure in (("https", True), ("http", False)):
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://console.test") as client:
+            answer = await client.post("/login", data={"token": TOKEN})
+            assert ("Secure" in answer.headers["Set-Cookie"]) is secure
