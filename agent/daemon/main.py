@@ -9,6 +9,7 @@ SIGHUP  ─→ reload
 import logging
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -144,12 +145,17 @@ async def _open_store(settings: Settings) -> AsyncIterator[Store]:
 async def _tell_systemd(site: Site) -> None:
     """READY once every service runs; STATUS in one sentence; WATCHDOG only while no service is stuck.
 
-    A turn goes through the store's writer: a process whose disk has stopped is not alive.
+    A turn goes through the store's writer: a process whose disk has stopped is not alive. One whose disk refuses is:
+    a new start would find the same disk.
     """
     pause_s = min(HEARTBEAT_S, (watchdog_s() or HEARTBEAT_S * 2) / 2)
     ready = False
     while True:
-        await site.store.write(lambda connection: None)
+        try:
+            await site.store.write(lambda connection: None)
+            site.problems.pop("disk", None)
+        except sqlite3.Error as error:
+            site.problems["disk"] = f"The database cannot be written: {error}. Check the disk's free space and health."
         fields = {"STATUS": health.headline(site)}
         if not ready and site.supervisor.ready():
             ready = True

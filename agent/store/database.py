@@ -45,7 +45,7 @@ class Store:
         self.path = path
         self.set_aside = set_aside
         self._lock = lock
-        self._writer = Writer(lambda: _connect(path))
+        self._writer = Writer(_connect(path))
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._limiter = trio.CapacityLimiter(READERS)
         self._opened: list[sqlite3.Connection] = []
@@ -63,6 +63,7 @@ class Store:
         try:
             set_aside = _set_aside_if_damaged(path)
             _migrate(path)
+            return cls(path, lock, set_aside)
         except sqlite3.Error as error:
             lock.close()
             raise StoreError(
@@ -71,7 +72,6 @@ class Store:
         except BaseException:
             lock.close()
             raise
-        return cls(path, lock, set_aside)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the writing connection; returns once it is on disk (`synchronous=FULL`)."""

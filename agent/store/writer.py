@@ -10,6 +10,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import outcome
@@ -22,11 +23,11 @@ MAX_GROUP = 500
 
 
 class Writer:
-    """Runs work on `connect()`'s connection in its own thread, from construction until `close`."""
+    """Runs work on `connection`, which is its own from then on, in its own thread, from construction until `close`."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._connect = connect
+        self._connection = connection
         self._thread = threading.Thread(target=self._run, name="varde-writer", daemon=True)
         self._thread.start()
 
@@ -49,16 +50,15 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        connection = self._connect()
         try:
             while True:
                 group, last = self._next_group()
                 if group:
-                    _commit(connection, group)
+                    _commit(self._connection, group)
                 if last:
                     return
         finally:
-            connection.close()
+            self._connection.close()
 
     def _next_group(self) -> tuple[list["_Request"], bool]:
         first = self._queue.get()
@@ -98,12 +98,18 @@ def _commit(connection: sqlite3.Connection, group: list[_Request]) -> None:
                 raise sqlite3.OperationalError(_reason(request.outcome))
         connection.execute("COMMIT")
     except BaseException as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _roll_back(connection)
         for request in group:
             request.outcome = outcome.Error(error)
     for request in group:
         request.answer()
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """On a failing disk this may fail too; SQLite has then given the transaction up by itself."""
+    with suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _in_savepoint(connection: sqlite3.Connection, work: Work[T]) -> T:
