@@ -64,7 +64,9 @@ def test_every_module_works_in_the_sandbox(booted: "Box") -> None:
         "encryptor = Cipher(algorithms.AES(bytes(16)), modes.CBC(bytes(16))).encryptor()\n"
         "assert len(encryptor.update(bytes(16))) == 16\n"
         "import trio; trio.run(trio.to_thread.run_sync, len, '')\n"
-        "print('all of it works')"
+        "import mmap\n"
+        "try: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)\n"
+        "except PermissionError: print('all of it works, in the sandbox')"
     )
     script = booted.file("/usr/lib/varde-agent/probe.py")
     script.write_text(code, "utf-8")
@@ -76,7 +78,7 @@ def test_every_module_works_in_the_sandbox(booted: "Box") -> None:
     try:
         booted.run("systemctl", "daemon-reload")
         booted.run("systemctl", "restart", UNIT)
-        assert "all of it works" in booted.run("journalctl", "--no-pager", "--unit", UNIT)
+        assert "all of it works, in the sandbox" in booted.run("journalctl", "--no-pager", "--unit", UNIT)
     finally:
         script.unlink()
         (folder / "probe.conf").unlink()
