@@ -8,6 +8,7 @@ SIGHUP  ─→ reload
 
 import logging
 import os
+import resource
 import signal
 import sqlite3
 import threading
@@ -33,6 +34,7 @@ log = logging.getLogger("varde")
 DRAIN_S = 7.0
 LAST_RESORT_S = 9.5  # a stop never takes longer, whatever a share, a disk or a library does
 HEARTBEAT_S = 5.0
+OPEN_FILES = 65536
 
 
 class CannotStart(Exception):
@@ -51,6 +53,7 @@ async def run_daemon(
     Raises `CannotStart`. With `stop` given, signals are left to the caller.
     """
     problem = logs.set_up(settings.log, settings.paths.log_dir)
+    _allow_connections()
     log.info("varde %s starts, site=%s", __version__, settings.site.id)
     async with _open_store(settings) as store, trio.open_nursery() as nursery:
         site = build_site(settings, store, config)
@@ -67,6 +70,16 @@ async def run_daemon(
         await _drain(site, listening)
         nursery.cancel_scope.cancel()
     log.info("varde has stopped")
+
+
+def _allow_connections() -> None:
+    """Raise the number of open files as far as the system lets us: the usual 1,024 are gone with as many callers who
+    open a connection and say nothing, and then no device can be polled and no alarm written.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _start(site: Site, listening: Listening) -> None:
