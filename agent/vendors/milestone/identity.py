@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 
 import httpx
 import trio
-from httpx_ntlm import HttpNtlmAuth
 from pydantic import SecretStr
 
 from agent.faults import Fault, FaultClass
@@ -132,6 +131,9 @@ class IdentityProvider:
         """The library's handshake, step by step through our own client, so that every answer is bounded."""
         form = {"grant_type": "windows_credentials", "client_id": CLIENT_ID}
         request = httpx.Request("POST", f"{http.url}/connect/token")
+        # Imported here: few sites have a Windows user, and the library and its cryptography weigh 10 MB.
+        from httpx_ntlm import HttpNtlmAuth
+
         steps = HttpNtlmAuth(self._username, self._password.get_secret_value()).auth_flow(request)
         next(steps)
         while True:

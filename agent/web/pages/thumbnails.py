@@ -8,7 +8,6 @@ from collections import OrderedDict
 from pathlib import Path
 
 import trio
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -50,6 +49,8 @@ class Thumbnails:
 
 def _smaller(picture: Path) -> bytes | None:
     """None where the file is no picture that can be made smaller; the browser then gets it as it is."""
+    from PIL import Image  # here, since most boxes are looked at seldom and memory is scarce
+
     try:
         if picture.stat().st_size > MAX_FILE_BYTES:
             return None
