@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from agent.alarms.model import Alarm, Evidence, JournalledAlarm, Kind, Position, instant, parse_instant
+from agent.alarms.page import Page
 from agent.bell import Bell
 from agent.metrics import Metrics
 from agent.store import Store
@@ -91,12 +92,8 @@ class Journal:
         until: datetime | None = None,
     ) -> list[JournalledAlarm]:
         """A page in journal order. `since` (inclusive) and `until` (exclusive) are about the time of occurrence."""
-        where, values = _filters(after, before, source, kind, since, until)
-        order = "DESC" if newest_first else "ASC"
-        sql = f"SELECT * FROM alarms WHERE {where} ORDER BY id {order} LIMIT ?"  # noqa: S608 - no caller's text in it
-        values.append(max(1, min(limit, MAX_PAGE)))
-        rows = await self.store.read(lambda c: c.execute(sql, values).fetchall())
-        return [from_row(row) for row in rows]
+        page = Page(after, before, max(1, min(limit, MAX_PAGE)), newest_first, source, kind, since, until)
+        return [from_row(row) for row in await self.store.read(page.rows)]
 
     async def last_id(self) -> int:
         row = await self.store.read(lambda c: c.execute("SELECT max(id) FROM alarms").fetchone())
@@ -216,28 +213,6 @@ def _storable(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _filters(
-    after: int,
-    before: int | None,
-    source: str | None,
-    kind: Kind | None,
-    since: datetime | None,
-    until: datetime | None,
-) -> tuple[str, list[Any]]:
-    terms: list[tuple[str, Any]] = [("id > ?", after)]
-    if before is not None:
-        terms.append(("id < ?", before))
-    if source is not None:
-        terms.append(("source = ?", source))
-    if kind is not None:
-        terms.append(("kind = ?", kind.value))
-    if since is not None:
-        terms.append(("occurred_at >= ?", instant(since)))
-    if until is not None:
-        terms.append(("occurred_at < ?", instant(until)))
-    return " AND ".join(term for term, _ in terms), [value for _, value in terms]
 
 
 def from_row(row: sqlite3.Row) -> JournalledAlarm:

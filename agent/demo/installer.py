@@ -6,7 +6,7 @@ from agent.http import HttpClient
 
 CLIENTS: dict[int, dict[str, Any]] = {
     9998: {
-        "info": {"Name": "Båtbyggeriet Sørøya AS", "Location": "Kaiveien 4", "area_code": "1604", "area": "Fredrikstad"},
+        "info": {"Name": "Båtbyggeriet Sørøya AS", "Location": "Kaiveien 4", "area": "Fredrikstad"},
         "zones": {1: "Gate", 2: "Quay", 3: "Boat hall", 4: "Slipway"},
         "users": {1: "Kari Demo"},
     },
@@ -16,7 +16,7 @@ CLIENTS: dict[int, dict[str, Any]] = {
         "users": {1: "Ola Demo", 2: "Per Demo"},
     },
     5678: {"info": {"Name": "Pumpestasjon Ørje"}, "zones": {11: "Water level"}, "users": {}},
-}  # fmt: skip
+}
 
 
 async def register(address: str, api_key: str) -> list[int]:

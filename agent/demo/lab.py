@@ -50,9 +50,8 @@ class Lab:
         nursery.start_soon(PatriotSimulator(self.share).run)
 
     async def raise_events(self, nursery: trio.Nursery) -> None:
-        """One alarm of each device at once, more as time goes by."""
+        """Each device raises its first alarm at once, more as time goes by."""
         for name, _, every_s in DEVICES:
-            self.simulators[name].raise_event()
             nursery.start_soon(self.simulators[name].schedule, every_s)
 
     def write_configuration(self) -> None:
