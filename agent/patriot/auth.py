@@ -4,12 +4,17 @@ A caller without a usable key learns nothing: not whether a path exists, a metho
 large. Only the API's description is open.
 """
 
+import trio
+
 from agent.patriot.keyfile import ApiKey
 from agent.patriot.keys import Keys
 from agent.serving import App, Receive, Scope, Send
 
 OPEN_PATHS = frozenset({"/docs", "/openapi.json"})
 KEY = "varde.api_key"
+REFUSALS_PER_S = 200
+BURST = 100
+LONGEST_WAIT_S = 0.25
 
 _BODY = b'{"detail":"The API key is missing, unknown, disabled or expired. Send: Authorization: Bearer <API_KEY>"}'
 _HEADERS = [
@@ -25,12 +30,15 @@ class Authentication:
     def __init__(self, app: App, keys: Keys) -> None:
         self.app = app
         self.keys = keys
+        self._pace = Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in OPEN_PATHS):
             await self.app(scope, receive, send)
             return
         key = self._caller(scope)
+        if key is None:
+            await self._pace.wait()
         if scope["type"] == "websocket":
             await _refuse_handshake(send, known=key is not None)
         elif key is None:
@@ -47,6 +55,23 @@ class Authentication:
         scheme, _, token = given[0].strip().partition(b" ")
         token = token.strip()
         return self.keys.authenticate(token) if scheme.lower() == b"bearer" and token else None
+
+
+class Pace:
+    """At most so many refusals a second: guessing keys must not take the time of those who have one.
+
+    Only the caller that is refused waits, whoever it is; a mistyped key after a quiet second is refused at once.
+    """
+
+    def __init__(self) -> None:
+        self._next = float("-inf")  # trio time of the next refusal at the full rate
+
+    async def wait(self) -> None:
+        now = trio.current_time()
+        self._next = max(self._next, now - BURST / REFUSALS_PER_S) + 1 / REFUSALS_PER_S
+        self._next = min(self._next, now + LONGEST_WAIT_S)
+        if self._next > now:
+            await trio.sleep_until(self._next)
 
 
 async def _refuse_handshake(send: Send, *, known: bool) -> None:

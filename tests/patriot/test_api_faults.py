@@ -8,6 +8,9 @@ from typing import Any
 import httpx
 import pytest
 import trio
+import trio.testing
+
+from agent.patriot import auth
 
 BODY = {"client_id": 9998, "info": {"Name": "Ola"}}
 ROUTES = {
@@ -80,6 +83,21 @@ class TestAuthentication:
     async def test_the_scheme_has_no_case(self, api: Any) -> None:
         response = await api.call("GET", "/clients", Authorization="bEARER  secret-alarm24")
         assert faults(response) == [("header.X-Client-Id", "missing")]
+
+    async def test_refusals_have_a_pace_and_only_they_wait(self, autojump_clock: trio.testing.MockClock) -> None:
+        pace = auth.Pace()
+        begun = trio.current_time()
+        for _ in range(auth.BURST):
+            await pace.wait()
+        assert trio.current_time() == pytest.approx(begun)
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(pace.wait)
+        assert trio.current_time() - begun == pytest.approx(10 / auth.REFUSALS_PER_S)
+        async with trio.open_nursery() as nursery:
+            for _ in range(10_000):
+                nursery.start_soon(pace.wait)
+        assert trio.current_time() - begun < 1, "nobody is held for long"
 
     async def test_the_description_is_open(self, api: Any) -> None:
         async with httpx.AsyncClient(base_url=api.url, trust_env=False, verify=False, timeout=30) as stranger:
