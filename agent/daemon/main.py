@@ -24,6 +24,7 @@ from agent.daemon.listeners import Listening
 from agent.daemon.reload import Reloader
 from agent.daemon.wiring import build_site, start_sink, start_source
 from agent.notify import notify, watchdog_s
+from agent.resolver import Resolver
 from agent.settings import Settings
 from agent.site import Site
 from agent.store import Store, StoreError
@@ -54,6 +55,7 @@ async def run_daemon(
     """
     problem = logs.set_up(settings.log, settings.paths.log_dir)
     _allow_connections()
+    trio.socket.set_custom_hostname_resolver(Resolver())
     log.info("varde %s starts, site=%s", __version__, settings.site.id)
     async with _open_store(settings) as store, trio.open_nursery() as nursery:
         site = build_site(settings, store, config)

@@ -121,6 +121,12 @@ class Site:
     def pending(self) -> int:
         return int(self.rows("SELECT count(*) FROM outbox WHERE state = 'pending'")[0][0])
 
+    def arrived(self) -> set[str]:
+        """The texts of `raise_alarm` that the receiver has acknowledged."""
+        return {
+            event.extended.get("I", "") for event in self.receiver.events if "alarm " in event.extended.get("I", "")
+        }
+
     def left_over(self, pattern: str) -> list[Path]:
         """Files of the state directory whose name is like this."""
         return list(self.agent.state.rglob(pattern))
