@@ -1,11 +1,9 @@
-"""Large journals beside small ones: the agent API's answers, the console's pages, and pages that stay open."""
+"""Large journals beside small ones: the agent API's answers and the console's pages."""
 
 import json
 import os
-import re
 import socket
 import sqlite3
-import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,11 +16,9 @@ import trio
 
 from agent.alarms.model import instant
 from agent.store import Store
-from measuring import device
 from measuring.children import child, in_process
-from measuring.figure import Figure, Size, Table, in_turn, percentile, pick
-from measuring.polling import FAST_S, lateness_of, watch_polls
-from measuring.site import TOKEN, davantis, running_site, settings
+from measuring.figure import Figure, Size, Table, in_turn, pick
+from measuring.site import TOKEN, running_site, settings
 
 Timing = Callable[[], float]
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -200,71 +196,3 @@ def pages(size: Size, directory: Path) -> list[Figure]:
             what = f"{name}, {large:,} alarms"
             table.ratio(what, found["many"], "ms", found["few"], f"with {small}", most=1.5)
     return table.figures
-
-
-# --- open pages -------------------------------------------------------------------------------------------------------
-
-
-def live(size: Size, directory: Path) -> list[Figure]:
-    pages_open = pick(size, 50, 50, 3)
-    with child(device.serve, core=1) as far:
-        turns = [
-            in_process(
-                trio.run, _live, far.ready[0], directory / f"{number}-{turn}", number, pick(size, 10.0, 5.0, 0.3)
-            )
-            for turn in range(pick(size, 3, 2, 1))
-            for number in (0, pages_open)
-        ]
-    table = Table("live")
-    for index, (what, unit) in enumerate(
-        (("lateness, p99", "ms"), ("lateness, p50", "ms"), ("processor", "% of a core"))
-    ):
-        without, beside = (statistics.median(turn[index] for turn in turns[start::2]) for start in (0, 1))
-        figure = Figure(
-            "live", f"a poll beside {pages_open} open live pages: {what}", beside, unit, without, "with none",
-            beside - without, f"{unit} more", 5.0 if "p99" in what else None,
-        )  # fmt: skip
-        table.figures.append(figure)
-    return table.figures
-
-
-async def _live(url: str, directory: Path, pages_open: int, lasting_s: float) -> tuple[float, float, float]:
-    """Lateness of one source's polls in ms (p99, p50) and the processor's share in %."""
-    sources = [davantis("d0", url, poll_interval_s=FAST_S)]
-    async with running_site(settings(directory, sources=sources)) as site, trio.open_nursery() as nursery:
-        port = int(site.listeners["console"].rpartition(":")[2])
-        for _ in range(pages_open):
-            nursery.start_soon(_keep_open, port)
-        moments = watch_polls(site)["d0"]
-        await trio.sleep(min(1.0, lasting_s))
-        moments.clear()
-        cpu, begun = time.process_time(), time.monotonic()
-        await trio.sleep(lasting_s)
-        share = (time.process_time() - cpu) / (time.monotonic() - begun)
-        late = lateness_of(list(moments), FAST_S)
-        nursery.cancel_scope.cancel()
-    return percentile(late, 0.99) * 1000, percentile(late, 0.5) * 1000, share * 100
-
-
-async def _keep_open(port: int) -> None:
-    """A browser's event source that listens to the site page, and asks for it again when told to."""
-    head = f"HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
-    page = await trio.open_tcp_stream("127.0.0.1", port)
-    async with stream, page:
-        await stream.send_all(b"GET /live " + head + b"\r\n")
-        while data := await stream.receive_some(65536):
-            if b"look again" in data:
-                await page.send_all(b"GET / " + head + b"X-Varde-Live: 1\r\n\r\n")
-                await _whole(page)
-
-
-async def _whole(page: trio.SocketStream) -> None:
-    received = b""
-    while (end := received.find(b"\r\n\r\n")) < 0:
-        received += await page.receive_some(65536)
-    found = re.search(rb"\r\ncontent-length: *(\d+)", received[:end], re.IGNORECASE)
-    assert found, received[:200]
-    left = int(found[1]) - (len(received) - end - 4)
-    while left > 0:
-        left -= len(await page.receive_some(65536))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from measuring import backlog, client_api, combining, delivery, history, idle, polling, uploading
+from measuring import backlog, client_api, combining, delivery, history, idle, live, polling, uploading
 from measuring.figure import Figure, Size
 
 Row = Callable[[Size, Path], list[Figure]]
@@ -20,6 +20,6 @@ ROWS: dict[str, tuple[Row, float]] = {
     "idle": (idle.idle, 200),
     "ten-million": (history.ten_million, 900),
     "pages": (history.pages, 120),
-    "live": (history.live, 180),
+    "live": (live.live, 180),
     "package": (idle.package, 60),
 }
