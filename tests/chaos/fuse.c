@@ -1,5 +1,5 @@
 /*
- * A process's disk with troubles on order, by LD_PRELOAD. What happens to files outside FUSE_DIR is left alone, and so
+ * A process's disk, clock and name server with troubles on order, by LD_PRELOAD. What happens to files outside FUSE_DIR is left alone, and so
  * is SQLite's -shm, which is memory and not disk.
  *
  *   FUSE_DIR    the folder
@@ -8,6 +8,7 @@
  *   FUSE_FAULT  a file; while it exists, the calls whose letter it names fail with the errno it names: "28 wt"
  *   FUSE_SKIP   "M N": of the calls that would fail, the first M go well and the next N fail
  *   FUSE_TRACE  a file that every call is recorded in, for tests/chaos/powerloss.py
+ *   FUSE_CLOCK  a file of eight bytes, a number in the machine's order: the wall clock is so many seconds off
  *   FUSE_HANG   name look-ups take so many seconds and fail
  *
  * Letters: w write, s fsync, r rename, u unlink, t truncate, o open for writing.
@@ -25,7 +26,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REAL(name) ((__typeof__(&name))real(#name))
@@ -207,4 +211,43 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     return REAL(getaddrinfo)(node, service, hints, found);
   sleep(atoi(hang));
   return EAI_AGAIN;
+}
+
+/* -- the wall clock; the monotonic one stays true ------------------------------------------------------------- */
+
+static int64_t off(void) {
+  static volatile int64_t *offset;
+  const char *file;
+  int fd;
+  if (!offset && (file = getenv("FUSE_CLOCK")) && (fd = REAL(open)(file, O_RDONLY | O_CLOEXEC)) >= 0) {
+    void *mapped = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) abort();
+    offset = mapped;
+    close(fd);
+  }
+  return offset ? *offset : 0;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  static int (*call)(clockid_t, struct timespec *);
+  if (!call) call = REAL(clock_gettime);
+  int done = call(clock, now);
+  if (!done && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += off();
+  return done;
+}
+
+int gettimeofday(struct timeval *now, void *zone) {
+  struct timespec precise;
+  (void)zone;
+  if (clock_gettime(CLOCK_REALTIME, &precise)) return -1;
+  now->tv_sec = precise.tv_sec;
+  now->tv_usec = precise.tv_nsec / 1000;
+  return 0;
+}
+
+time_t time(time_t *into) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (into) *into = now.tv_sec;
+  return now.tv_sec;
 }
