@@ -24,7 +24,9 @@ from agent.store import Store
 MAX_PAGE = 1000
 STATES = ("pending", "acknowledged", "rejected")
 
-_DUE = "state = 'pending' AND NOT (attempts = 0 AND next_attempt_at IS NOT NULL AND next_attempt_at > ?2)"
+# Held until then, unless the clock has been set back behind the moment it was written: then nobody knows how long.
+_HELD = "attempts = 0 AND next_attempt_at IS NOT NULL AND next_attempt_at > ?2 AND created_at <= ?2"
+_DUE = f"state = 'pending' AND NOT ({_HELD})"
 _ACCOUNTS = f"""
 WITH RECURSIVE found(account) AS (
     SELECT (SELECT account FROM outbox WHERE sink = ?1 AND {_DUE} ORDER BY account LIMIT 1)

@@ -196,6 +196,17 @@ async def test_the_same_again_after_its_time_is_sent(post):
     assert post.held == ["hook"]
 
 
+async def test_a_clock_set_back_by_a_day_holds_nothing_for_a_day(post):
+    camera = Camera(post)
+    await camera.says(Kind.CAMERA_LOST)
+    await camera.says(Kind.CAMERA_RESTORED)
+    await camera.says(Kind.CAMERA_LOST)  # held
+    camera.at -= timedelta(days=1)
+    assert await camera.due() == [Kind.CAMERA_LOST, Kind.CAMERA_RESTORED, Kind.CAMERA_LOST]
+    await camera.says(Kind.CAMERA_RESTORED)
+    assert (await camera.due())[-1] == Kind.CAMERA_RESTORED
+
+
 async def test_enqueueing_many_is_quick_however_long_the_history(post):
     """A look into the past stops at the time it is about: 2,000 rows of it are not read for each alarm."""
     camera = Camera(post)
