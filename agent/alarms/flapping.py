@@ -67,7 +67,7 @@ def _earlier(
 ) -> list[sqlite3.Row]:
     """What went to the sink about the device before `alarm`, newest first, as far back as `since`."""
     found: list[sqlite3.Row] = []
-    # What was received in the future was so before the clock was set back: nobody knows how long ago, so nothing is held
+    # What was received in the future was so before the clock was set back, nobody knows how long ago: nothing is held
     # for its sake. Row by row: the index is in journal order, and only the newest few of a long history are wanted.
     with closing(connection.execute(_EARLIER, (instant(now), sink, alarm.source, alarm.id))) as rows:
         for row in rows:
