@@ -20,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from agent.patriot.row import DECLARATION
+from agent.patriot.row import DECLARATION, row_within
 from agent.patriot.rowstream import Row, Unusable, rows_of
 from agent.patriot.xmlfiles import FILE_MODE, make_folder
 
 log = logging.getLogger("varde.xml_combine")
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
+USUAL_FILE_BYTES = 64 * 1024
 SETTLE_TRIES = 60  # for all files of a batch: the registry's file follows its commit within moments
 SETTLE_S = 0.05
 TAKEN = ".taken"
@@ -73,8 +74,8 @@ class Spool:
         self._end += len(row.xml)
 
     def read(self, entry: Entry) -> bytes:
-        self._file.seek(entry.offset)
-        return self._file.read(entry.length)
+        self._file.flush()
+        return os.pread(self._file.fileno(), entry.length, entry.offset)
 
     def write_to(self, path: Path) -> str:
         """Put the whole file at `path` atomically; its digest."""
@@ -222,7 +223,7 @@ class Gatherer:
             if owner is not None and owner.is_under_way:
                 taken.files.append((str(path), digest))
                 return
-            rows = list(rows_of(io.BytesIO(data)))
+            rows = [_own_row(data, owner)] if owner is not None else list(rows_of(io.BytesIO(data)))
         except Unusable as reason:
             self._set_aside(path, str(reason))
             return
@@ -269,9 +270,20 @@ class Gatherer:
             time.sleep(SETTLE_S)
 
     def _owner(self, path: Path) -> Owned | str | None:
-        if path.parent.parent != self._clients_dir or not path.stem.isdecimal() or len(path.stem) > 16:
+        folder, _, name = str(path).rpartition("/")
+        above, _, key_name = folder.rpartition("/")
+        client_id = name.removesuffix(".xml")
+        if above != str(self._clients_dir) or not client_id.isdecimal() or len(client_id) > 16:
             return None
-        return self._owner_of(path.parent.name, int(path.stem))
+        return self._owner_of(key_name, int(client_id))
+
+
+def _own_row(data: bytes, owner: Owned) -> Row:
+    """The row of a file whose digest the store knows: the registry made it, so it need not be read as XML again."""
+    try:
+        return Row(owner.import_id, row_within(data))
+    except ValueError:
+        raise Unusable("holds no row with an __id") from None
 
 
 def _read(path: Path) -> bytes | None:
@@ -281,8 +293,10 @@ def _read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise Unusable(f"cannot be read ({error.strerror})") from None
-    with os.fdopen(descriptor, "rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        data = file.read(USUAL_FILE_BYTES)
+        while (part := file.read(USUAL_FILE_BYTES)) and len(data) <= MAX_FILE_BYTES:
+            data += part
     if len(data) > MAX_FILE_BYTES:
         raise Unusable(f"is larger than {MAX_FILE_BYTES} bytes")
     return data

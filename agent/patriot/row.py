@@ -72,11 +72,19 @@ class Injection:
     installer: Mapping[str, str] | None = None
 
 
+_BEFORE, _AFTER = DECLARATION + b"<Clients>", b"</Clients>\n"
+
+
 def client_xml(import_id: str, client: Client, injection: Injection) -> bytes:
     """The whole file of one client."""
-    root = etree.Element("Clients")
-    root.append(row(import_id, client, injection))
-    return DECLARATION + etree.tostring(root, encoding="UTF-8", xml_declaration=False) + b"\n"
+    return _BEFORE + etree.tostring(row(import_id, client, injection), encoding="utf-8") + _AFTER
+
+
+def row_within(client_file: bytes) -> bytes:
+    """The `<Row>` of what `client_xml` made, without reading it as XML. Raises ValueError where it made it not."""
+    if not client_file.startswith(_BEFORE + b"<Row>") or not client_file.endswith(b"</Row>" + _AFTER):
+        raise ValueError("not a file of one client")
+    return client_file[len(_BEFORE) : -len(_AFTER)]
 
 
 def row(import_id: str, client: Client, injection: Injection) -> etree._Element:
