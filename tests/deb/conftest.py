@@ -64,8 +64,8 @@ class Builds:
         return self.futures[name].result()
 
 
-def build(output: Path, work: Path, *options: str, **environment: str) -> Path:
-    command = [ROOT / "scripts/build-deb", "--output", output, "--work", work, *options]
+def build(checkout: Path, output: Path, work: Path, *options: str, **environment: str) -> Path:
+    command = [checkout / "scripts/build-deb", "--output", output, "--work", work, *options]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, cwd=work.parent)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
@@ -76,14 +76,19 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
     """Two lines of work: the packages that share their libraries, and one from nothing to compare with."""
     need("dpkg-deb")
     folder = tmp_path_factory.mktemp("packages")
+    # From a copy, so that an edit made meanwhile is in all of them or in none.
+    tree = folder / "checkout"
+    for part in ("agent", "debian", "etc", "scripts"):
+        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / ".venv").symlink_to(ROOT / ".venv")
     shared = folder / "work"
     started = Builds()
     with ThreadPoolExecutor(1) as line, ThreadPoolExecutor(1) as other_line:
-        started.futures["amd64"] = line.submit(build, folder, shared)
-        started.futures["arm64"] = line.submit(build, folder, shared, "--arch=arm64", "--compression=none")
-        started.futures["trixie"] = line.submit(build, folder, shared, "--suite=trixie", "--compression=none")
+        started.futures["amd64"] = line.submit(build, tree, folder, shared)
+        started.futures["arm64"] = line.submit(build, tree, folder, shared, "--arch=arm64", "--compression=none")
+        started.futures["trixie"] = line.submit(build, tree, folder, shared, "--suite=trixie", "--compression=none")
         odd = {"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "LC_ALL": "C", "COLUMNS": "200"}
-        started.futures["again"] = other_line.submit(build, folder / "again", folder / "other-work", **odd)
+        started.futures["again"] = other_line.submit(build, tree, folder / "again", folder / "other-work", **odd)
         yield started
         for pool in (line, other_line):
             pool.shutdown(wait=False, cancel_futures=True)
