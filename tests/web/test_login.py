@@ -122,6 +122,7 @@ async def test_a_link_expires() -> None:
 async def test_logging_out_ends_the_session(browser: httpx.AsyncClient) -> None:
     session = browser.cookies[COOKIE]
     out = await browser.post("/logout")
+    assert "data-live-from" not in out.text  # nothing of that page may look again, or it would log out twice
     assert out.status_code == 200 and f'{COOKIE}=""' in out.headers["Set-Cookie"]
     answer = await browser.get("/", headers={"Cookie": f"{COOKIE}={session}"})
     assert answer.status_code == 303

@@ -78,6 +78,7 @@ class Frame:
     def html(self, template: str, section: str, values: Mapping[str, Any]) -> str:
         request = self.request
         address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        logged_in = caller(request).session is not None
         return (
             _templates()
             .get_template(template)
@@ -93,7 +94,9 @@ class Frame:
                 version=__version__,
                 address=address if request.method == "GET" else "/",
                 static=static_url,
-                logged_in=caller(request).session is not None,
+                logged_in=logged_in,
+                # Looking again at the answer of a POST would be asking something else, or doing it once more.
+                live=logged_in and request.method == "GET",
                 site=self.site,
                 **values,
             )

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.web import queries
-from agent.web.auth import is_token
+from agent.web.auth import Caller, is_token
 from agent.web.doors import caller, cookie_name
 from agent.web.pages.frame import LANGUAGE_COOKIE, Frame, back_to, see
 from agent.web.queries import site_of
@@ -40,6 +40,7 @@ async def post_logout(request: Request) -> Response:
     session = caller(request).session
     if session is not None:
         site_of(request).access.close_session(session)
+        request.scope["varde.caller"] = Caller("nobody")  # the page that says so is a stranger's already
     frame = Frame(request)
     response = frame.page("login.html", "", next="/", message=frame.t("login.out"), configured=_configured(request))
     response.delete_cookie(cookie_name(frame.site), httponly=True, samesite="strict")

@@ -10,6 +10,7 @@ from agent.web.words import CATALOGUE
 _CODES = (
     (re.compile(r"source-(?P<name>.+)-down"), "source-down"),
     (re.compile(r"sink-(?P<name>.+)-down"), "sink-down"),
+    (re.compile(r"sink-(?P<name>.+)-kept"), "sink-kept"),
     (re.compile(r"sink-(?P<name>.+)-standby"), "sink-standby"),
     (re.compile(r"sink-(?P<name>.+)-rejected"), "sink-rejected"),
     (re.compile(r"share-down"), "share-down"),
