@@ -5,6 +5,7 @@ is no warning of its own. Each has a code, a next step, and the condition that c
 present state, so that none outlives its cause.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from agent.faults import Fault, FaultClass
 if TYPE_CHECKING:
     from agent.site import Site
 
+MAX_NAMED = 5  # accounts named in a warning
 Severity = Literal["degraded", "failing"]
 NEXT_STEPS = {
     FaultClass.UNREACHABLE: "Check address, cable, power and firewall, then run varde check.",
@@ -75,7 +77,8 @@ def not_configured(site: "Site") -> list[str]:
 
 def _process(site: "Site") -> Iterator[Warning]:
     for code, text in site.problems.items():
-        yield Warning(code, "degraded", _first_sentence(text), text, "", "the next start or reload succeeds")
+        title, details = _title_and_details(text)
+        yield Warning(code, "degraded", title, details, "", "the next start or reload succeeds")
     for service in site.supervisor.services():
         if service["state"] in ("waiting", "stuck"):
             yield Warning(
@@ -101,7 +104,19 @@ def _sinks(site: "Site") -> Iterator[Warning]:
                 _next_step(dispatcher.fault),
                 "a receiver acknowledges again",
             )
-        if status.get("on_standby"):
+        elif status["kept"]:
+            # The line is up and this account's alarms do not get through: nobody would look for it elsewhere.
+            accounts = ", ".join(account or "without account" for account in status["kept"][:MAX_NAMED])
+            more = f" and {len(status['kept']) - MAX_NAMED} more" if len(status["kept"]) > MAX_NAMED else ""
+            yield Warning(
+                f"sink-{dispatcher.name}-kept",
+                "failing",
+                f"{dispatcher.name} does not take the alarms of every account",
+                f"{accounts}{more}: {status['error']}{waiting}",
+                "varde deliveries --state pending shows them; they are tried again for as long as it takes.",
+                "the accounts' alarms are acknowledged",
+            )
+        if status["on_standby"]:
             yield Warning(
                 f"sink-{dispatcher.name}-standby",
                 "degraded",
@@ -110,7 +125,7 @@ def _sinks(site: "Site") -> Iterator[Warning]:
                 "Check the main receiver.",
                 "the main receiver answers",
             )
-        if status.get("rejected"):
+        if status["rejected"]:
             yield Warning(
                 f"sink-{dispatcher.name}-rejected",
                 "degraded",
@@ -161,5 +176,7 @@ def _next_step(fault: Fault | None) -> str:
     return "" if fault is None else NEXT_STEPS[fault.fault_class]
 
 
-def _first_sentence(text: str) -> str:
-    return text.split(". ")[0].rstrip(".")
+def _title_and_details(text: str) -> tuple[str, str]:
+    """A problem begins with what is the matter; details follow a colon or in the next sentences."""
+    begun = re.match(r"(.*?)[.:] ", text)
+    return (begun[1], text[begun.end() :]) if begun else (text.rstrip("."), "")

@@ -56,6 +56,14 @@ class Supervised(Protocol):
     def watch(self, report: Callable[[Fault | None], None]) -> None: ...
 
 
+@runtime_checkable
+class Doubled(Protocol):
+    """A sink with a second far end for when the first does not answer."""
+
+    @property
+    def on_standby(self) -> bool: ...
+
+
 class Dispatcher:
     """Delivers one sink's outbox for ever: `run` never returns, and runs the sink's own `run` beside it.
 
@@ -131,6 +139,7 @@ class Dispatcher:
         """The sink's entry in `GET /api/v1/status`.
 
         `peak` is the most that has waited since nothing last did; `progress` the part of it that is through, 0 to 1.
+        `kept` are the accounts whose oldest alarm waits for its next try, also while the others get through.
         """
         self.refresh()
         return {
@@ -141,6 +150,8 @@ class Dispatcher:
             "pending": self.pending,
             "oldest_s": self._oldest_s(),
             "rejected": self.rejected,
+            "kept": sorted(self._waiting),
+            "on_standby": isinstance(self.sink, Doubled) and self.sink.on_standby,
             "peak": self.largest,
             "progress": round(1 - self.pending / self.largest, 4) if self.largest else 1.0,
             "per_second": self._per_second(),

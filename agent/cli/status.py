@@ -30,7 +30,7 @@ def _print(answer: dict[str, Any]) -> None:
     console().print(f"[{colour}]{mark}[/] ", end="")
     console().print(answer["headline"], markup=False)
     for warning in answer["warnings"]:
-        click.echo(f"  {warning['title']}: {warning['text']}")
+        click.echo(": ".join(filter(None, (f"  {warning['title']}", warning["text"]))))
         if warning["next_step"]:
             click.echo(f"    → {warning['next_step']}")
     click.echo(f"\n{answer['site']} · varde {answer['version']} · up {duration(answer['uptime_s'])}\n")

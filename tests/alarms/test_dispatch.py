@@ -153,6 +153,25 @@ async def test_a_kept_alarm_holds_up_its_own_account_only(post):
         assert dispatcher.status()["error"] == "NAK."
 
 
+async def test_an_account_that_waits_is_named_while_the_others_get_through(post):
+    sink = Watched()
+    sink.on_standby = True
+    async with dispatching(post, sink) as dispatcher:
+        sink.report(None)
+        sink.ends["1"] = Fault(FaultClass.PROTOCOL, "it answers NAK.")
+        await post.put(1, account="5555")
+        await post.put(1, account="9998")
+        dispatcher.wake()
+        await until_states(post, ["pending", "acknowledged"])
+        status = dispatcher.status()
+        assert (status["state"], status["kept"], status["error"]) == ("up", ["5555"], "it answers NAK.")
+        assert status["on_standby"]
+        sink.ends.clear()
+        dispatcher.retry("5555")
+        await until_states(post, ["acknowledged"] * 2)
+        assert dispatcher.status()["kept"] == []
+
+
 async def test_tries_come_ever_more_seldom_up_to_a_minute_and_never_end(post, autojump_clock):
     autojump_clock.autojump_threshold = 0.02  # the store works in a thread, which the clock does not see
     sink = Sink()

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from agent.alarms.model import Kind
+from agent.faults import Fault, FaultClass
 
 
 @pytest.mark.parametrize("path", ["/api/v1/status", "/api/v1/alarms", "/api/v1/nothing", "/api/v1/alarms/1/snapshot"])
@@ -147,6 +148,32 @@ async def test_health_has_causes_with_their_next_step(place: Any, bearer: httpx.
     answer = (await bearer.get("/api/v1/health")).json()
     assert answer["state"] == "degraded"
     assert set(answer["warnings"][0]) == {"code", "severity", "title", "text", "next_step", "clears_when"}
+
+
+async def test_a_problem_is_told_once(place: Any, bearer: httpx.AsyncClient) -> None:
+    problems = place.site.problems
+    problems["reload"] = "The changed configuration is not used: agent.toml: sinks[3].bogus: unknown key."
+    problems["restart"] = "Changes wait"
+    warnings = (await bearer.get("/api/v1/health")).json()["warnings"]
+    told = {warning["code"]: (warning["title"], warning["text"]) for warning in warnings}
+    details = "agent.toml: sinks[3].bogus: unknown key."
+    assert told["reload"] == ("The changed configuration is not used", details)
+    assert told["restart"] == ("Changes wait", "")
+
+
+async def test_an_account_that_a_receiver_does_not_take_is_no_fair_weather(
+    place: Any, bearer: httpx.AsyncClient
+) -> None:
+    """The receiver answers, the other accounts get through: without a word of its own nobody would look."""
+    dispatcher = next(iter(place.site.dispatchers.values()))
+    dispatcher.state = "up"
+    fault = Fault(FaultClass.PROTOCOL, "It answers NAK.")
+    dispatcher._waiting = {f"{number}": (float("inf"), fault) for number in range(5550, 5557)}
+    answer = (await bearer.get("/api/v1/health")).json()
+    [warning] = [each for each in answer["warnings"] if each["code"] == f"sink-{dispatcher.name}-kept"]
+    assert answer["state"] == "failing"
+    assert warning["text"].startswith("5550, 5551, 5552, 5553, 5554 and 2 more: It answers NAK.")
+    assert (await bearer.get("/api/v1/status")).json()["sinks"][0]["kept"] == sorted(dispatcher._waiting)
 
 
 async def test_reload_is_asked_for_once(place: Any, bearer: httpx.AsyncClient) -> None:

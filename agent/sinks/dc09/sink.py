@@ -77,6 +77,11 @@ class Dc09Sink:
         self.standby = self._station("standby", standby.host, standby.port) if standby else None
         self.stations = [self.main, *([self.standby] if self.standby else [])]
 
+    @property
+    def on_standby(self) -> bool:
+        """Whether the standby receiver takes the alarms because the main one does not answer."""
+        return self.standby is not None and self.main.answers is False and self.standby.answers is True
+
     def watch(self, report: Callable[[Fault | None], None]) -> None:
         """`report(None)` whenever a receiver answers again, `report(fault)` when none does any more."""
         self._report = report

@@ -273,8 +273,10 @@ async def test_the_standby_takes_over_and_the_main_receiver_comes_back(centre, f
         await sink.deliver(centre.delivery())
         assert trio.current_time() - begun < 5, "while the main receiver is down, the standby is the first"
         assert centre.reports[-1] is None, "a receiver answers"
+        assert sink.on_standby
         centre.receiver.misbehave(Trouble.NONE)
         await centre.until(lambda: sink.main.answers, seconds=30, every_s=1)
+        assert not sink.on_standby
         await sink.deliver(centre.delivery())
     assert [event.sequence for event in standby.events] == [1, 2]
     assert [event.sequence for event in centre.receiver.events] == [3]
