@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Field, SecretStr
 from agent.alarms.model import Kind
 from agent.settings.types import Account, HttpUrl, Name, Seconds, Section, ZoneAt
 
+LONGEST_NUMBER = 18  # digits that the journal's integers hold
+
 
 def _start(value: str) -> str:
     if value not in ("now", "beginning"):
@@ -43,7 +45,9 @@ class _Source(Section):
         if isinstance(mapped, ZoneAt):
             return mapped.account, mapped.zone
         if mapped is None:
-            mapped = int(device) if device.isdecimal() and int(device) <= 999 else 0
+            # Larger than a client's zones at the centre, but its own: vendors in the cloud number doors and zones by
+            # the hundred thousand, and one number for all of them would tell an operator nothing.
+            mapped = int(device) if device.isascii() and device.isdecimal() and len(device) <= LONGEST_NUMBER else 0
         return self.account or "", mapped
 
 

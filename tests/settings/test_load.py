@@ -46,6 +46,8 @@ def test_a_source_is_read_with_its_places(file: Path) -> None:
     assert source.place_of("2") == ("9999", 1)
     assert source.place_of("7") == ("9998", 7)
     assert source.place_of("door-a") == ("9998", 0)
+    assert source.place_of("112233") == ("9998", 112233)
+    assert source.place_of("9" * 30) == source.place_of("٣") == source.place_of("") == ("9998", 0)
 
 
 def test_every_fault_is_told_at_once_with_its_place(file: Path) -> None:
