@@ -24,6 +24,7 @@ from agent.faults import Fault, FaultClass
 T = TypeVar("T")
 
 CHUNK_BYTES = 128 * 1024
+LARGEST_CHUNK_BYTES = 256 * 1024  # on a fast line; larger ones cost more in memory than they save in messages
 MAX_READ_BYTES = 64 * 1024 * 1024
 MAX_FETCH_BYTES = 1024 * 1024 * 1024
 GRACE_S = 1.0  # for a severed call to come back with its error
@@ -118,7 +119,7 @@ class Watched:
 
     def read(self, size: int = -1) -> bytes:
         self._progress.moved()
-        return self._file.read(min(size, CHUNK_BYTES) if size > 0 else CHUNK_BYTES)
+        return self._file.read(min(size, LARGEST_CHUNK_BYTES) if size > 0 else CHUNK_BYTES)
 
     def write(self, data: bytes) -> int:
         self._progress.moved()
