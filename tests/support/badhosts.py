@@ -102,3 +102,10 @@ async def listen(nursery: trio.Nursery, evil: Evil) -> int:
 
     listeners = await nursery.start(trio.serve_tcp, serve, 0)
     return int(listeners[0].socket.getsockname()[1])
+
+
+async def echo(stream: trio.SocketStream) -> None:
+    """An error page that repeats the request, its secrets included."""
+    request = bytes(await stream.receive_some(65536))
+    head = b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(request)
+    await stream.send_all(head + request)
