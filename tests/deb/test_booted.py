@@ -132,9 +132,19 @@ def test_it_starts_without_the_folder_of_credentials(booted: "Box") -> None:
     booted.run("mv", "/etc/varde/away", "/etc/varde/credentials")
 
 
-def test_an_upgrade_restarts_it(booted: "Box", newer: Path) -> None:
+def test_folders_that_are_missing_are_made_at_the_start(booted: "Box") -> None:
+    booted.run("systemctl", "stop", UNIT)
+    booted.run("rm", "-rf", "/var/log/varde", "/var/lib/varde", "/run/varde")
+    booted.run("systemctl", "start", UNIT)
+    folders = ["/var/log/varde", "/var/lib/varde", "/run/varde"]
+    assert booted.modes(*folders) == dict.fromkeys(folders, "0750 varde:varde")
+
+
+def test_an_upgrade_restarts_it_and_keeps_modes(booted: "Box", newer: Path) -> None:
     before = shown(booted, "MainPID")["MainPID"]
+    booted.run("chmod", "0755", "/var/log/varde", "/var/lib/varde")
     booted.install(newer)
+    assert set(booted.modes("/var/log/varde", "/var/lib/varde").values()) == {"0755 varde:varde"}
     assert restarted(booted, before)
     assert "varde 999 starts" in booted.run("journalctl", "--no-pager", "--unit", UNIT)
 

@@ -37,8 +37,8 @@ def test_systemd_finds_nothing_wrong_with_it(unpacked: Path, tmp_path: Path) -> 
     root = tmp_path / "root"
     for part in ("lib", "usr/bin", "usr/share/man"):
         shutil.copytree(unpacked / part, root / part)
-    # The launcher's interpreter and the shell belong to Debian.
-    for command in ("usr/bin/varde", "bin/sh"):
+    # The launcher's interpreter, the shell and systemd's own command belong to Debian.
+    for command in ("usr/bin/varde", "bin/sh", "usr/bin/systemd-tmpfiles"):
         (root / command).parent.mkdir(exist_ok=True)
         (root / command).write_text("#!/bin/sh\n")
         (root / command).chmod(0o755)
