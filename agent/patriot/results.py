@@ -62,6 +62,8 @@ def news(content: bytes, modified: float, before: Seen) -> str:
     if len(content) == before.size:
         return "" if modified == before.modified else text
     cut = len(_decoded(content[: before.size], encoding))
+    if cut >= len(text):
+        return ""  # half a character, so far
     if cut and text[cut - 1] not in "\r\n" and text[cut] not in "\r\n":
         cut = max(text.rfind("\n", 0, cut), text.rfind("\r", 0, cut)) + 1
     return text[cut:]

@@ -100,6 +100,11 @@ def test_a_line_that_was_cut_is_read_whole_when_it_is_finished():
     assert news(now, 6.0, before) == "2BASE11 Completed processing client\r\n"
 
 
+def test_half_a_character_appended_is_no_news():
+    old = "9998BASE11 Completed".encode("utf-16")
+    assert news(old + b"x", 2.0, seen(old, 1.0)) == ""
+
+
 def test_half_a_character_at_the_end_is_left_out():
     assert news("1BASE11 æ".encode()[:-1], 1.0, Seen()) == "1BASE11 "
     assert news("1BASE11 æ".encode("utf-16")[:-1], 1.0, Seen()) == "1BASE11 "
