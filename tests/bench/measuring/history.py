@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import time
@@ -16,7 +17,7 @@ import trio
 
 from agent.alarms.model import instant
 from agent.store import Store
-from measuring.children import child, in_process
+from measuring.children import RowFailed, child, in_process
 from measuring.figure import Figure, Size, Table, in_turn, pick
 from measuring.site import TOKEN, running_site, settings
 
@@ -25,6 +26,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SOURCES = 4
 A_DAY = 10_000  # alarms; so both journals hold a day that is equally full
 CAUGHT_UP = 1000
+BYTES_AN_ALARM = 800
 
 
 # --- a journal made fast ----------------------------------------------------------------------------------------------
@@ -37,13 +39,7 @@ def fill(path: Path, alarms: int) -> None:
     """
     Store.open(path).close()
     connection = sqlite3.connect(path, isolation_level=None)
-    for setting in (
-        "journal_mode=DELETE",
-        "synchronous=OFF",
-        "cache_size=-400000",
-        "temp_store=MEMORY",
-        "locking_mode=EXCLUSIVE",
-    ):
+    for setting in ("journal_mode=DELETE", "synchronous=OFF", "cache_size=-400000", "locking_mode=EXCLUSIVE"):
         connection.execute(f"PRAGMA {setting}")
     kept = connection.execute(
         "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
@@ -83,6 +79,9 @@ def _insert(connection: sqlite3.Connection, alarms: int) -> None:
 def ten_million(size: Size, directory: Path) -> list[Figure]:
     large = int(os.environ.get("VARDE_BENCH_ALARMS") or pick(size, 10_000_000, 300_000, 2000))
     small = min(10_000, large // 2)
+    if shutil.disk_usage(directory).free < large * BYTES_AN_ALARM:
+        needed = large * BYTES_AN_ALARM / 1e9
+        raise RowFailed(f"{needed:.1f} GB are needed: give another --dir, or fewer alarms by VARDE_BENCH_ALARMS")
     table = Table("ten-million")
     for alarms in (small, large):
         (directory / str(alarms) / "state").mkdir(parents=True)
