@@ -100,7 +100,9 @@ class Dispatcher:
         self._running: set[str] = set()
         self._turn: dict[str, None] = {}  # accounts with something due, in the order of their turn
         self._waiting: dict[str, tuple[float, Fault]] = {}  # account -> (trio time of its next try, why)
-        self._troubled: set[str] = set()
+        self._answers = 0  # acknowledgements and rejections so far
+        self._troubled: dict[str, int] = {}  # account that is kept -> the answers there were at its last try
+        self._told: set[str] = set()  # troubled accounts that the log names
         self._measured = float("-inf")
         self._recent: deque[tuple[float, float]] = deque(maxlen=256)  # (trio time, seconds until acknowledged)
         self._rejections_logged = (float("-inf"), 0)
@@ -213,8 +215,9 @@ class Dispatcher:
         until = trio.current_time() + DISK_PAUSE_S
         if account not in self._waiting or self._waiting[account][0] < until:
             self._waiting[account] = (until, fault)
-        if account not in self._troubled:
-            self._troubled.add(account)
+        self._troubled.setdefault(account, self._answers)
+        if account not in self._told:
+            self._told.add(account)
             log.error("sink=%s account=%s its alarms are kept: %s", self.name, account or "-", fault)
         await self._acknowledgements.flush()
 
@@ -292,8 +295,8 @@ class Dispatcher:
         self.pending = max(0, self.pending - 1)
         ended = trio.current_time()
         self._recent.append((ended, ended - begun))
-        if account in self._troubled:
-            self._troubled.discard(account)
+        if self._troubled.pop(account, None) is not None:
+            self._told.discard(account)
             log.info("sink=%s account=%s is delivered again", self.name, account or "-")
         self._answered()
 
@@ -315,13 +318,22 @@ class Dispatcher:
         wait_s = backoff_s(delivery.attempts + 1, fault, shortest_s=FIRST_BACKOFF_S)
         self._waiting[account] = (trio.current_time() + wait_s, fault)
         self._metrics.deliveries.labels(self.name, fault.fault_class.value).inc()
-        if not self._supervised:
+        if not self._supervised and not self._others_get_through(account):
             self._report(fault)
-        if account not in self._troubled:
-            self._troubled.add(account)
-            if self.state != "down":
-                log.warning("sink=%s account=%s its alarms are kept: %s", self.name, account or "-", fault)
+        self._troubled[account] = self._answers
+        if account not in self._told and self.state != "down":
+            self._told.add(account)
+            log.warning("sink=%s account=%s its alarms are kept: %s", self.name, account or "-", fault)
         await self._outbox.keep(delivery.id, str(fault), self._now() + timedelta(seconds=wait_s))
+
+    def _others_get_through(self, account: str) -> bool:
+        """Whether it is this account and not the line: the far end has answered since the account's last failure.
+
+        Without this, one alarm that a service cannot stomach takes the sink down, the next of another account brings
+        it up, the first is tried again at once, and so on at the rate of the alarms.
+        """
+        before = self._troubled.get(account)
+        return self.state == "up" and before is not None and before != self._answers
 
     # --- state --------------------------------------------------------------------------------------------------
 
@@ -337,6 +349,7 @@ class Dispatcher:
             self._answered()
 
     def _answered(self) -> None:
+        self._answers += 1
         if self.state != "up" and not self._supervised:
             self._report(None)
 

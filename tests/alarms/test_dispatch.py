@@ -172,6 +172,28 @@ async def test_an_account_that_waits_is_named_while_the_others_get_through(post)
         assert dispatcher.status()["kept"] == []
 
 
+async def test_one_alarm_that_a_service_cannot_stomach_does_not_take_the_sink_up_and_down(post, caplog):
+    caplog.set_level("INFO")
+    sink = Sink()
+    sink.ends["1"] = Fault(FaultClass.REFUSED, "HTTP 500.")
+    async with dispatching(post, sink) as dispatcher:
+        await until(lambda: dispatcher.state == "up")
+        await post.put(1, account="5555")
+        dispatcher.wake()
+        await until(lambda: sink.tries_of("1"))
+        for number in range(2, 22):
+            await post.put(1, account="9998")
+            dispatcher.wake()
+            await until(lambda number=number: ("9998", str(number)) in sink.delivered)
+        await until(lambda: "account=5555 its alarms are kept" in caplog.text)
+        assert (dispatcher.state, dispatcher.status()["kept"]) == ("up", ["5555"])
+        assert caplog.text.count("is down") == 1 and len(sink.tries_of("1")) <= 4
+        sink.ends["22"] = Fault(FaultClass.UNREACHABLE, "the line is cut.")
+        await post.put(1, account="9998")
+        dispatcher.wake()
+        await until(lambda: dispatcher.state == "down")
+
+
 async def test_tries_come_ever_more_seldom_up_to_a_minute_and_never_end(post, autojump_clock):
     autojump_clock.autojump_threshold = 0.02  # the store works in a thread, which the clock does not see
     sink = Sink()
@@ -260,9 +282,10 @@ async def test_a_defect_of_ours_keeps_the_alarm_and_is_seen(post, caplog):
     async with dispatching(post, sink) as dispatcher:
         await post.put()
         dispatcher.wake()
-        await until(lambda: dispatcher._waiting)
-        rows, _ = await post.outbox.list()
-        assert rows[0]["state"] == "pending" and "ZeroDivisionError" in rows[0]["reason"]
+        with trio.fail_after(30):
+            while not (row := (await post.outbox.list())[0][0])["reason"]:  # noqa: ASYNC110
+                await trio.sleep(0.005)
+        assert row["state"] == "pending" and "ZeroDivisionError" in row["reason"]
     assert "own code" in caplog.text
 
 
