@@ -128,7 +128,9 @@ def libraries(target: Target, work: Path) -> Path:
     tree = work / f"libraries-{target.python}-{target.arch}-{stamp}"
     if tree.exists():
         return tree
-    fresh = tree.with_name(f"{tree.name}.{os.getpid()}")
+    for outdated in work.glob(f"libraries-{target.python}-{target.arch}-*"):
+        shutil.rmtree(outdated)
+    fresh = work / f"fresh-{os.getpid()}"
     shutil.rmtree(fresh, ignore_errors=True)
     install(fresh, ["--python-version", target.python, "--implementation", "cp", *tags(target)])
     for pattern in UNUSED:
