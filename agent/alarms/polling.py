@@ -28,6 +28,7 @@ log = logging.getLogger("varde.polling")
 
 LONGEST_POLL_S = 120.0  # a backlog is walked in many requests, each with its own limit; the walk has this one
 GRACE_S = 30.0
+FIRST_POLL_WITHIN_S = 1.0
 OWN_EPOCH = "varde"  # numbering of the alarms that the loop itself raises
 
 
@@ -101,14 +102,25 @@ class Poller:
         }
 
     async def _poll_for_ever(self) -> None:
-        ticks = Ticks(self.settings.poll_interval_s, trio.current_time() + self._phase_s)
-        await trio.sleep_until(ticks.next)
+        ticks = await self._first_tick()
         while True:
             wait_s = await self._once()
             now = trio.current_time()
             until = ticks.after(now) if wait_s is None else now + wait_s
             self._due = until + GRACE_S
             await trio.sleep_until(until)
+
+    async def _first_tick(self) -> Ticks:
+        """The rate of this source, at the moment of its first poll.
+
+        A source that is asked seldom is asked soon all the same: with `start_from` "now", what is new counts from its
+        first answer, and its state is not known before.
+        """
+        interval_s, begun = self.settings.poll_interval_s, trio.current_time()
+        on_its_tick = begun + self._phase_s
+        first = begun + self._phase_s * min(1.0, FIRST_POLL_WITHIN_S / interval_s)
+        await trio.sleep_until(first)
+        return Ticks(interval_s, on_its_tick if first == on_its_tick else on_its_tick - interval_s)
 
     async def _once(self) -> float | None:
         """One poll; seconds to wait before the next, None to keep to the rate."""

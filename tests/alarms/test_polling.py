@@ -94,14 +94,27 @@ class FakeSource:
 
 
 @asynccontextmanager
-async def polled(source: FakeSource, journal: FakeJournal, **changes: Any):  # type: ignore[no-untyped-def]
+async def polled(source: FakeSource, journal: FakeJournal, *, phase_s: float = 0.0, **changes: Any):  # type: ignore[no-untyped-def]
     metrics = Metrics()
     metrics.add_source("yard", "davantis")
-    poller = Poller(settings(**changes), source, journal, metrics, now=wall)  # type: ignore[arg-type]
+    poller = Poller(settings(**changes), source, journal, metrics, phase_s=phase_s, now=wall)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
         yield poller
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.4, 29.0])
+async def test_the_first_poll_comes_soon_however_seldom_the_others(
+    autojump_clock: trio.testing.MockClock, phase_s: float
+) -> None:
+    """What is new counts from it; the ticks that follow are spread over the interval."""
+    source = FakeSource()
+    async with polled(source, FakeJournal(), phase_s=phase_s, poll_interval_s=30.0):
+        await trio.sleep(100)
+    assert source.asked_at[0] <= 1.0
+    assert source.asked_at[-1] % 30 == pytest.approx(phase_s)
+    assert len(source.asked_at) in (4, 5) and len(set(source.asked_at)) == len(source.asked_at)
 
 
 async def test_the_rate_holds_without_drift(autojump_clock: trio.testing.MockClock) -> None:
