@@ -120,7 +120,8 @@ class Dc09Sink:
         if self._account is None:
             return f"no account to send a supervision message with: set account in [[sinks]] {self.name} or in a source"
         try:
-            found = [await ask_for_a_sign(station, self._line(self._account)) for station in self.stations]
+            line = self._line(self._account)
+            found = [await ask_for_a_sign(station, line, interval_s) for station, interval_s in self._intervals()]
         finally:
             if not self._running:
                 self.close()
@@ -207,20 +208,23 @@ class Dc09Sink:
     # --- supervision and tests ----------------------------------------------------------------------------------
 
     def _start_supervision(self, nursery: trio.Nursery) -> None:
-        standby_interval_s = self.settings.standby.supervision_interval_s if self.settings.standby else 0.0
         if self._account is None:
             if self.settings.supervision_interval_s:
                 log.warning("sink=%s no account is configured for supervision messages, so none are sent", self.name)
             return
         line, has_standby = self._line(self._account), self.standby is not None
-        for station, interval_s in (
-            (self.main, self.settings.supervision_interval_s),
-            (self.standby, standby_interval_s),
-        ):
-            if station is not None and (interval_s or has_standby):
+        for station, interval_s in self._intervals():
+            if interval_s or has_standby:
                 nursery.start_soon(partial(supervise, station, line, interval_s, is_alone=not has_standby))
         if self.settings.periodic_test_s:
             nursery.start_soon(self._test_periodically, line)
+
+    def _intervals(self) -> list[tuple[Station, float]]:
+        """Each station and how often it is to get a supervision message; 0: never."""
+        found = [(self.main, self.settings.supervision_interval_s)]
+        if self.standby is not None and self.settings.standby is not None:
+            found.append((self.standby, self.settings.standby.supervision_interval_s))
+        return found
 
     async def _test_periodically(self, line: Line) -> None:
         message = message_of_test(self.settings.format, PERIODIC_TEST)

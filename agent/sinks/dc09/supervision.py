@@ -51,13 +51,25 @@ async def _until_due(station: Station, interval_s: float, *, is_alone: bool) -> 
         await trio.sleep(min(wait_s, PROBE_S))
 
 
-async def ask_for_a_sign(station: Station, line: Line) -> str:
-    """One supervision message; what came of it. Raises `Fault` where nothing did."""
+async def ask_for_a_sign(station: Station, line: Line, interval_s: float) -> str:
+    """One supervision message; what came of it. Raises `Fault` where nothing did, or a refusal where they are to be
+    sent: an account that the receiver does not know and a wrong key show in no other way before the first alarm.
+    """
     where = f"the {station.role} receiver {station.where}"
     try:
-        word = await station.ask(lambda at: line.null(at=at), 0, tries=1)
+        word = (await station.ask(lambda at: line.null(at=at), 0, tries=1)).value
     except Fault as fault:
         if fault.fault_class is not FaultClass.PROTOCOL:
             raise
-        return f"{where} answers NAK to a supervision message"
-    return f"{where} acknowledges" if word is Word.ACK else f"{where} answers {word.value} to a supervision message"
+        word = "NAK"
+    if word == Word.ACK.value:
+        return f"{where} acknowledges"
+    said = f"{where} answers {word} to a supervision message"
+    if not interval_s:
+        return said
+    raise Fault(
+        FaultClass.PROTOCOL,
+        f"{said[0].upper()}{said[1:]} of account {line.account}.",
+        hint="Check that it knows the account, has the same key, and that both clocks are right; where it never takes "
+        "supervision messages, set supervision_interval_s = 0.",
+    )

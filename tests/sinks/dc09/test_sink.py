@@ -439,13 +439,24 @@ async def test_the_periodic_test_has_a_number_of_the_same_counter(centre, fast):
 async def test_probe_says_what_it_found(centre):
     async with centre.sink(running=False) as sink:
         assert "account" in await sink.probe()
-    async with centre.sink(running=False, account="9998") as sink:
+    async with centre.sink(running=False, account="9998", supervision_interval_s=60) as sink:
         assert "acknowledges" in await sink.probe()
-        centre.receiver.misbehave(Trouble.NAK)
-        assert "NAK" in await sink.probe()
+        for trouble in (Trouble.NAK, Trouble.DUH):
+            centre.receiver.misbehave(trouble)
+            with pytest.raises(
+                Fault, match=f"answers {trouble.name} to a supervision message of account 9998"
+            ) as raised:
+                await sink.probe()
+            assert "knows the account" in raised.value.hint
         centre.receiver.misbehave(Trouble.CLOSE)
         with pytest.raises(Fault):
             await sink.probe()
+
+
+async def test_a_receiver_that_is_to_get_no_supervision_may_turn_it_down(centre):
+    centre.receiver.misbehave(Trouble.NAK)
+    async with centre.sink(running=False, account="9998", supervision_interval_s=0) as sink:
+        assert "answers NAK" in await sink.probe()
 
 
 # --- UDP ----------------------------------------------------------------------------------------------------------
