@@ -2,17 +2,18 @@
 
 import re
 import statistics
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from measuring import device
-from measuring.children import Child, child, in_process
+from measuring.children import child, in_process
 from measuring.figure import Figure, Size, Table, percentile, pick
-from measuring.polling import FAST_S, lateness_of, watch_polls
-from measuring.site import TOKEN, davantis, running_site, settings
+from measuring.polling import FAST_S
+from measuring.punctuality import lateness_of
+from measuring.site import TOKEN, davantis, settings
 
 
 def live(size: Size, directory: Path) -> list[Figure]:
@@ -38,21 +39,13 @@ def live(size: Size, directory: Path) -> list[Figure]:
 
 def _turn(url: str, directory: Path, pages_open: int, lasting_s: float) -> tuple[float, float, float]:
     """Lateness of one source's polls in ms (p99, p50) and the processor's share in %."""
+    made = settings(directory, sources=[davantis("d0", url, poll_interval_s=FAST_S)])
     with child(_browsers, pages_open, core=1) as browsers:
-        return trio.run(_measure, url, directory, browsers, lasting_s)
 
+        def started(site: Any) -> None:
+            browsers.pipe.send(int(site.listeners["console"].rpartition(":")[2]))
 
-async def _measure(url: str, directory: Path, browsers: Child, lasting_s: float) -> tuple[float, float, float]:
-    sources = [davantis("d0", url, poll_interval_s=FAST_S)]
-    async with running_site(settings(directory, sources=sources)) as site:
-        browsers.pipe.send(int(site.listeners["console"].rpartition(":")[2]))
-        moments = watch_polls(site)["d0"]
-        await trio.sleep(min(2.0, lasting_s))
-        moments.clear()
-        cpu, begun = time.process_time(), time.monotonic()
-        await trio.sleep(lasting_s)
-        share = (time.process_time() - cpu) / (time.monotonic() - begun)
-        late = lateness_of(list(moments), FAST_S)
+        late, share = trio.run(lateness_of, made, lasting_s, started)
     return percentile(late, 0.99) * 1000, percentile(late, 0.5) * 1000, share * 100
 
 

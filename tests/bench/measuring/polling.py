@@ -25,6 +25,7 @@ from agent.vendors.davantis.source import DavantisSource
 from measuring import device
 from measuring.children import child, in_process
 from measuring.figure import Figure, Size, Table, percentile, pick
+from measuring.punctuality import lateness_of
 from measuring.site import davantis, running_site, settings, until
 
 INTERVAL_S = 0.25
@@ -122,7 +123,9 @@ FAST_S = 0.1
 def lateness(size: Size, directory: Path) -> list[Figure]:
     count = pick(size, 40, 40, 2)
     with child(device.serve, count, core=1) as far:
-        found, cpu = in_process(trio.run, _lateness, far.ready, directory, pick(size, 30.0, 8.0, 0.5), FAST_S, core=0)
+        sources = [davantis(f"d{index}", url, poll_interval_s=FAST_S) for index, url in enumerate(far.ready)]
+        made = settings(directory, sources=sources)
+        found, cpu = in_process(trio.run, lateness_of, made, pick(size, 30.0, 8.0, 0.5), core=0)
     table = Table("poll-lateness")
     late = [late_s * 1000 for late_s in found]
     each = f"{count} devices × 10 polls/s, one core"
@@ -130,52 +133,6 @@ def lateness(size: Size, directory: Path) -> list[Figure]:
     table.ratio(f"{each}: lateness, p50", percentile(late, 0.5), "ms", FAST_S * 1000, "the interval")
     table.value(f"{each}: processor", cpu * 100, "% of a core")
     return table.figures
-
-
-async def _lateness(
-    urls: list[str], directory: Path, lasting_s: float, interval_s: float, sinks: list[dict[str, Any]] | None = None
-) -> tuple[list[float], float]:
-    """Seconds that each poll was late, and the part of a core that all took, with the whole daemon running."""
-    sources = [davantis(f"d{index}", url, poll_interval_s=interval_s) for index, url in enumerate(urls)]
-    async with running_site(settings(directory, sources=sources, sinks=sinks or [])) as site:
-        begun_at = watch_polls(site)
-        await trio.sleep(min(2.0, lasting_s))
-        for moments in begun_at.values():
-            moments.clear()
-        cpu, begun = time.process_time(), time.monotonic()
-        await trio.sleep(lasting_s)
-        share = (time.process_time() - cpu) / (time.monotonic() - begun)
-        return [late for moments in begun_at.values() for late in lateness_of(moments, interval_s)], share
-
-
-def watch_polls(site: Any) -> dict[str, list[float]]:
-    """When each source's polls begin, from now on."""
-    begun_at: dict[str, list[float]] = {}
-    for name, poller in site.pollers.items():
-        begun_at[name] = []
-        poller.source.poll = _noting(poller.source.poll, begun_at[name])
-    return begun_at
-
-
-def _noting(poll: Callable[..., Awaitable[Any]], moments: list[float]) -> Callable[..., Awaitable[Any]]:
-    def noting(position: Any) -> Awaitable[Any]:
-        moments.append(time.monotonic())
-        return poll(position)
-
-    return noting
-
-
-def lateness_of(moments: list[float], interval_s: float) -> list[float]:
-    """How late each tick's poll began; a tick without a poll is late by the whole interval.
-
-    The rate never drifts and no poll is early, so the earliest within the interval stood on its tick.
-    """
-    if not moments:
-        return [interval_s]
-    offsets = [(at - moments[0] + interval_s / 2) % interval_s - interval_s / 2 for at in moments]
-    base = min(offsets)
-    missing = round((moments[-1] - moments[0]) / interval_s) + 1 - len(moments)
-    return [offset - base for offset in offsets] + [interval_s] * max(0, missing)
 
 
 # --- from the device to the journal and to the monitoring centre ------------------------------------------------------
