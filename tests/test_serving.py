@@ -1,7 +1,6 @@
 """The limits every listener has, seen from a caller's socket."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -72,16 +71,3 @@ async def _raw(url: str, request: bytes) -> bytes:
                     break
                 answer += part
             return answer
-
-
-async def test_a_connection_that_its_caller_closes_is_let_go_at_once(url: str) -> None:
-    """Not only after the keep-alive time, which would be as many open files as callers come in it."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    before = len(list(Path("/proc/self/fd").iterdir()))  # noqa: ASYNC240 - memory, not disk
-    for _ in range(20):
-        async with await trio.open_tcp_stream(host, int(port)) as caller:
-            await caller.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await caller.receive_some()).startswith(b"HTTP/1.1 200")
-    with trio.fail_after(serving.KEEP_ALIVE_S / 2):
-        while len(list(Path("/proc/self/fd").iterdir())) > before + 2:  # noqa: ASYNC110, ASYNC240
-            await trio.sleep(0.01)
