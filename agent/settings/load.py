@@ -53,14 +53,17 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def _read_toml(file: Path, *, required: bool) -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        text = file.read_bytes().decode("utf-8-sig")
+        return tomllib.loads(text)
     except FileNotFoundError:
         if not required:
             return {}
         reason = "there is no such file"
     except tomllib.TOMLDecodeError as error:
-        reason = f"is not TOML: {error}"
+        last = f"at line {len(text.splitlines())}, the end of the file"
+        reason = f"is not TOML: {error}".replace("at end of document", last)
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 (byte {error.start})"
     except OSError as error:

@@ -44,6 +44,8 @@ def from_validation(
             for part in detail["loc"]
             if part not in _TAGS and not str(part).startswith(("function-", "constrained"))
         ]
+        if detail["type"].startswith("union_tag_"):
+            path.append("kind")
         key = _dotted(path)
         reason = _reason(detail, path, merged)
         place = next((origin for prefix, origin in origins.items() if key == prefix), str(file))
@@ -62,14 +64,23 @@ def _reason(detail: Any, path: Sequence[Any], merged: Mapping[str, Any]) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
         return "unknown key" + did_you_mean(str(path[-1]), _siblings(detail["loc"]))
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return "is required and missing"
-    if kind in ("union_tag_not_found",):
-        return "kind is required and missing"
+    if kind == "union_tag_invalid":
+        return _unknown_kind(detail["msg"], path, merged)
+    if kind == "model_type":
+        return "must be a table, { … }"
     message = str(detail["msg"]).removeprefix("Value error, ")
     message = message.replace("Input should be", "must be").replace("String should match pattern", "must match")
     shown = _shown(path, merged)
     return f"{message} (is {shown})" if shown is not None else message
+
+
+def _unknown_kind(message: str, path: Sequence[Any], merged: Mapping[str, Any]) -> str:
+    """`message` is pydantic's, which lists the kinds there are."""
+    given = str(merged[path[0]][path[1]]["kind"])[:80]
+    known = re.findall("'([a-z0-9-]+)'", message.partition("expected tags:")[2])
+    return f'"{given}" is no kind of {path[0]}{did_you_mean(given, known)}'
 
 
 def _shown(path: Sequence[Any], merged: Mapping[str, Any]) -> str | None:
