@@ -1,5 +1,6 @@
 """The tables of agent.toml."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -233,9 +234,19 @@ class Settings(BaseSettings):
                 for name in sink.sources or []
                 if name not in names
             ]
+        problems += self._clashes()
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _clashes(self) -> list[str]:
+        """Two listeners on one port would leave one of them out for good, and only the log would say which."""
+        listens = {"patriot": self.patriot.listen, "console": self.console.listen, "metrics": self.metrics.listen}
+        return [
+            f"{one}.listen and {other}.listen take the same port: {listens[one]} and {listens[other]}"
+            for one, other in itertools.combinations(listens, 2)
+            if listens[one].overlaps(listens[other])
+        ]
 
     @classmethod
     def settings_customise_sources(

@@ -39,6 +39,12 @@ class Listen(BaseModel):
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def overlaps(self, other: "Listen") -> bool:
+        """Whether both cannot be bound at once. Port 0 takes a free one; `::` takes the addresses of IPv4 too."""
+        hosts = {self.host, other.host}
+        everything = "::" in hosts or ("0.0.0.0" in hosts and not any(":" in host for host in hosts))
+        return self.port == other.port != 0 and (self.host == other.host or everything)
+
     @property
     def is_loopback(self) -> bool:
         return self.host in ("127.0.0.1", "localhost", "::1")

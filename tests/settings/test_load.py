@@ -84,6 +84,33 @@ def test_broken_toml_names_the_line(file: Path) -> None:
     assert str(file) in told and "line 3" in told
 
 
+def test_toml_that_ends_too_early_names_the_last_line(file: Path) -> None:
+    file.write_text('[site]\nid = "ok"\n[combine]\nminute = [')
+    [told] = faults(file)
+    assert "line 4" in told
+
+
+def test_an_unknown_kind_is_told_at_its_key(file: Path) -> None:
+    file.write_text('[[sources]]\nname = "a"\nkind = "davantiss"\n[[sinks]]\nname = "b"\n')
+    assert faults(file) == [
+        f'{file}: sources[0].kind: "davantiss" is no kind of sources, did you mean "davantis"?',
+        f"{file}: sinks[0].kind: is required and missing",
+    ]
+
+
+@pytest.mark.parametrize("patriot", ["127.0.0.1:9000", "0.0.0.0:9000", "[::]:9000"])
+def test_two_listeners_on_one_port_are_a_fault(file: Path, patriot: str) -> None:
+    file.write_text(f'[patriot]\nlisten = "{patriot}"\n[console]\nlisten = "127.0.0.1:9000"\n')
+    [told] = faults(file)
+    assert f"patriot.listen and console.listen take the same port: {patriot} and 127.0.0.1:9000" in told
+
+
+@pytest.mark.parametrize(("one", "other"), [("0", "0"), ("9000", "9001")])
+def test_free_ports_and_other_ports_are_none(file: Path, one: str, other: str) -> None:
+    file.write_text(f'[patriot]\nlisten = "0.0.0.0:{one}"\n[console]\nlisten = "0.0.0.0:{other}"\n')
+    assert load(file, {}).console.listen.port == int(other)
+
+
 def test_a_file_that_was_named_must_be_there(file: Path) -> None:
     assert faults(file) == [f"{file}: there is no such file"]
 
