@@ -1,6 +1,7 @@
 """`varde keys`: the key file, edited safely. The running daemon takes a change within two seconds."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 from agent.cli.configuration import settings_of
 from agent.cli.output import fail, print_json, print_table
 from agent.patriot import keyedit
-from agent.patriot.keyfile import parse
+from agent.patriot.keyfile import ApiKey, parse
 
 HEADINGS = ["KEY", "PORT", "STATE", "VALID TO", "INSTALLER"]
 
@@ -30,8 +31,8 @@ def list_keys(ctx: click.Context, as_json: bool) -> None:
     except keyedit.CannotEdit as error:
         fail(str(error))
     parsed = parse(json.dumps(found).encode())
-    usable = {key.name for key in parsed.keys}
-    rows = [_row(entry, usable) for entry in found if isinstance(entry, dict)]
+    usable = {key.name: key for key in parsed.keys}
+    rows = [_row(entry, usable.get(str(entry.get("key_name")))) for entry in found if isinstance(entry, dict)]
     if as_json:
         fields = ("key_name", "port", "state", "valid_to", "installer")
         print_json({"keys": [dict(zip(fields, row, strict=True)) for row in rows], "refused": list(parsed.refused)})
@@ -43,11 +44,11 @@ def list_keys(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(1)
 
 
-def _row(entry: dict[str, Any], usable: set[str]) -> tuple[Any, ...]:
+def _row(entry: dict[str, Any], key: ApiKey | None) -> tuple[Any, ...]:
     installer = entry.get("installer")
-    state = "refused"
-    if entry.get("key_name") in usable:
-        state = "enabled" if entry.get("enabled", True) else "disabled"
+    state = "refused" if key is None else "enabled" if key.enabled else "disabled"
+    if key is not None and key.enabled and not key.usable_at(datetime.now(UTC)):
+        state = "expired"
     name = installer.get("User_Name") if isinstance(installer, dict) else None
     return entry.get("key_name"), entry.get("port"), state, entry.get("valid_to"), name
 

@@ -70,6 +70,7 @@ class Batches:
         self._metrics = metrics
         self._now = now
         self._lock = trio.Lock()
+        self._publishing = trio.Lock()
         self._wake = trio.Event()
         self._recovered = False
         self._box_fails = False  # the last look failed on this box's own disk
@@ -102,6 +103,11 @@ class Batches:
         if self._share is not None:
             self._health.retry_now()
             self._wake.set()
+
+    async def publish_again(self) -> None:
+        """After a client was erased: it is not to stand in `client_state.json` until the next batch."""
+        if self._settings.paths.client_state.exists():
+            await self._publish()
 
     async def last(self) -> dict[str, Any] | None:
         """The last batch that was sent or tried, of an earlier life of the daemon too."""
@@ -223,7 +229,8 @@ class Batches:
         """`client_state.json` and the gauge, from the store."""
         paths, zone = self._settings.paths, self._settings.site.zone
         try:
-            await self._store.read(lambda connection: client_state.write(connection, paths.client_state, zone))
+            async with self._publishing:
+                await self._store.read(lambda connection: client_state.write(connection, paths.client_state, zone))
         except OSError as error:
             log.error("%s cannot be written: %s", paths.client_state, error.strerror)
         await self._count()

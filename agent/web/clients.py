@@ -56,8 +56,14 @@ async def post_unlock(request: Request) -> Response:
 async def post_erase(request: Request) -> Response:
     body = await queries.json_object(request)
     site = site_of(request)
-    erase = views.erase_client(site.registry, *_client(body), site.settings.paths.ready)
+    erase = _erase(site, *_client(body))
     return await _steer(request, "erase", erase, body)
+
+
+async def _erase(site: "Site", key_name: str, client_id: int) -> dict[str, Any]:
+    answer = await views.erase_client(site.registry, key_name, client_id, site.settings.paths.ready)
+    await site.batches.publish_again()
+    return answer
 
 
 async def post_done(request: Request) -> Response:

@@ -3,6 +3,7 @@
 import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -50,6 +51,16 @@ class TestKeys:
             "valid_to": None,
             "installer": None,
         }
+
+    def test_an_entry_whose_time_is_over_is_expired(self, varde: Callable[..., Result], key_file: Path) -> None:
+        entries = [
+            {"key_name": "A", "key": "a", "port": "P", "valid_to": "2020-01-01T00:00:00Z"},
+            {"key_name": "B", "key": "b", "port": "Q", "valid_to": "2020-01-01T00:00:00Z", "enabled": False},
+            {"key_name": ["C"], "key": "c", "port": "R"},
+        ]
+        key_file.write_text(json.dumps(entries))
+        listed = json.loads(varde("keys", "list", "--json").stdout)
+        assert [key["state"] for key in listed["keys"]] == ["expired", "disabled", "refused"]
 
     def test_list_names_what_is_refused(self, varde: Callable[..., Result], key_file: Path) -> None:
         key_file.write_text(json.dumps([{"key_name": "A", "key": "", "port": "P"}]))
@@ -99,7 +110,8 @@ async def on_daemon(registry: Registry, varde: Callable[..., Result], tmp_path: 
     """`varde …` while the agent API is served on the control socket."""
     paths = SimpleNamespace(ready=tmp_path / "ready.xml")
     settings = SimpleNamespace(paths=paths, site=SimpleNamespace(id="t"))
-    site = cast(Site, SimpleNamespace(store=registry.store, registry=registry, settings=settings))
+    batches = SimpleNamespace(publish_again=partial(trio.sleep, 0))
+    site = cast(Site, SimpleNamespace(store=registry.store, registry=registry, settings=settings, batches=batches))
     stop = trio.Event()
 
     async def run(task_status: trio.TaskStatus[str]) -> None:

@@ -36,6 +36,17 @@ async def test_erase_and_removed(registered: Any, bearer: httpx.AsyncClient) -> 
     assert (await bearer.post("/api/v1/clients/removed", json={"import_id": "9998BASE11"})).status_code == 404
 
 
+async def test_an_erased_client_stands_no_longer_in_client_state(
+    place: Any, registered: Any, bearer: httpx.AsyncClient
+) -> None:
+    await place.site.batches.run_once("test")
+    published = place.site.settings.paths.client_state
+    assert "9998BASE11" in published.read_text()
+    erased = await bearer.post("/api/v1/clients/erase", json=CLIENT)
+    assert erased.json()["at_patriot"] == ["9998BASE11"]
+    assert published.read_text() == "{}\n"
+
+
 @pytest.mark.parametrize("action", ["lock", "unlock", "erase"])
 async def test_a_client_that_is_not_there_is_404(place: Any, bearer: httpx.AsyncClient, action: str) -> None:
     answer = await bearer.post(f"/api/v1/clients/{action}", json={"key_name": "nobody", "client_id": 1})
