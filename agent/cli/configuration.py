@@ -1,6 +1,6 @@
 """Loading the configuration for a command: every fault a line on stderr, exit 78."""
 
-import tomllib
+import re
 from pathlib import Path
 
 import click
@@ -8,6 +8,9 @@ import click
 from agent.cli import CONFIGURATION_EXIT
 from agent.settings import ConfigurationError, Settings, load
 from agent.settings.load import DEFAULT_PATH
+from agent.settings.models import Paths
+
+_RUN_DIR = re.compile(r"""^\s*run_dir\s*=\s*["']([^"'\n]+)["']""", re.MULTILINE)
 
 
 def config_path(ctx: click.Context) -> Path | None:
@@ -30,10 +33,18 @@ def control_socket(ctx: click.Context) -> Path:
     try:
         return load(path).paths.control_socket
     except ConfigurationError as error:
-        try:
-            tables = tomllib.loads((path or DEFAULT_PATH).read_text("utf-8"))
-            return Path(str(tables["paths"]["run_dir"])) / "control.sock"
-        except (OSError, ValueError, KeyError, TypeError):
-            for fault in error.faults:
-                click.echo(str(fault), err=True)
-            raise SystemExit(CONFIGURATION_EXIT) from None
+        socket = _socket_in(path or DEFAULT_PATH)
+        if socket is not None and socket.exists():
+            return socket
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        raise SystemExit(CONFIGURATION_EXIT) from None
+
+
+def _socket_in(file: Path) -> Path | None:
+    """The socket that a file names which is not even TOML any more."""
+    try:
+        named = _RUN_DIR.search(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return (Path(named[1]) if named else Paths().run_dir) / "control.sock"
