@@ -74,7 +74,7 @@ def listen_tcp(host: str, port: int, *, tls_certificate: Path | None = None, tls
 
 def listen_unix(path: Path, *, mode: int = 0o660) -> Listener:
     """Bind a Unix socket at `path`, which must not be served by anybody. Raises `CannotListen`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists():
