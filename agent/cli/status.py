@@ -68,6 +68,8 @@ def _print_clients(answer: dict[str, Any]) -> None:
             ["SHARE", "STATE", "SINCE", "ERROR"],
             [(share.get("kind"), share["state"], local(share["since"]), share.get("error"))],
         )
+        for file in share.get("unusable_files", []):
+            click.echo(f"not sent: {file['path']}: {file['reason']}")
         click.echo()
     if batch:
         click.echo(
