@@ -15,7 +15,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -30,6 +30,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 USUAL_FILE_BYTES = 64 * 1024
 SETTLE_TRIES = 60  # for all files of a batch: the registry's file follows its commit within moments
 SETTLE_S = 0.05
+ASKED_AT_ONCE = 200
 TAKEN = ".taken"
 
 FileKey = tuple[int, str]
@@ -125,13 +126,19 @@ class Owned:
     is_under_way: bool
 
 
+Place = tuple[str, int]
+"""(key_name, client_id)"""
+OwnersOf = Callable[[Sequence[Place]], dict[Place, Owned | str | None]]
+"""The client of each place; "deleted" while its file is being removed; None for nobody."""
+
+
 class Gatherer:
     """Takes files below `clients_dir`. Remembers which files cannot be used, so that each is named once."""
 
-    def __init__(self, clients_dir: Path, owner_of: Callable[[str, int], Owned | str | None]) -> None:
-        """`owner_of(key_name, client_id)`: the client; "deleted" while its file is being removed; None for nobody."""
+    def __init__(self, clients_dir: Path, owners_of: OwnersOf) -> None:
         self._clients_dir = clients_dir
-        self._owner_of = owner_of
+        self._owners_of = owners_of
+        self._owners: dict[Place, Owned | str | None] = {}  # asked for many files at once, each used once
         self.unusable: dict[str, tuple[int, int, str]] = {}
         self._patience = SETTLE_TRIES
 
@@ -146,11 +153,15 @@ class Gatherer:
             page = self._oldest(limit, after)
             if not page:
                 break
-            for key in page:
+            for number, key in enumerate(page):
+                if number % ASKED_AT_ONCE == 0:
+                    places = [self._place(path) for _, path in page[number : number + ASKED_AT_ONCE]]
+                    self._owners = self._owners_of([place for place in places if place is not None])
                 after = key
                 self._take_file(Path(key[1]), spool, fresh, limit, partial, taken)
                 if len(fresh) >= limit:
                     break
+        self._owners = {}
         taken.clients = len(fresh)
         log.debug("%d files, %d clients, %d rows in all", len(taken.files), len(fresh), len(spool.entries) - before)
         return taken
@@ -259,7 +270,7 @@ class Gatherer:
             if data is None:
                 return None
             digest = hashlib.sha256(data).hexdigest()
-            owner = self._owner(path)
+            owner = self._owner(str(path))
             if owner == "deleted":
                 return None
             if owner is None or (isinstance(owner, Owned) and owner.xml_sha256 == digest):
@@ -269,13 +280,21 @@ class Gatherer:
             self._patience -= 1
             time.sleep(SETTLE_S)
 
-    def _owner(self, path: Path) -> Owned | str | None:
-        folder, _, name = str(path).rpartition("/")
+    def _owner(self, path: str) -> Owned | str | None:
+        """What was asked beforehand counts once: whoever looks again wants to know how it is now."""
+        place = self._place(path)
+        if place is None:
+            return None
+        return self._owners.pop(place) if place in self._owners else self._owners_of([place])[place]
+
+    def _place(self, path: str) -> Place | None:
+        """Where the registry keeps the file of a client; None for any other file."""
+        folder, _, name = path.rpartition("/")
         above, _, key_name = folder.rpartition("/")
         client_id = name.removesuffix(".xml")
         if above != str(self._clients_dir) or not client_id.isdecimal() or len(client_id) > 16:
             return None
-        return self._owner_of(key_name, int(client_id))
+        return key_name, int(client_id)
 
 
 def _own_row(data: bytes, owner: Owned) -> Row:

@@ -10,7 +10,7 @@ to go out again, so that a lost `clients.xml` loses nobody.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from agent.patriot.gather import Entry, Owned
@@ -91,6 +91,12 @@ def owner_of(connection: sqlite3.Connection, key_name: str, client_id: int) -> O
     import_id, revision, digest, state, sent, imported = row
     is_under_way = (state == "pending_import" and sent == revision) or imported == revision
     return Owned(key_name, client_id, import_id, revision, digest, is_under_way)
+
+
+def owners_of(
+    connection: sqlite3.Connection, places: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], Owned | str | None]:
+    return {place: owner_of(connection, *place) for place in places}
 
 
 # What the share holds -----------------------------------------------------------------------------------------------

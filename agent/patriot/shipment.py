@@ -80,7 +80,7 @@ class Shipment:
         self._now = now
         self.gatherer = Gatherer(
             clients_dir,
-            lambda key, client: store.read_now(lambda connection: ledger.owner_of(connection, key, client)),
+            lambda places: store.read_now(lambda connection: ledger.owners_of(connection, places)),
         )
         self._state = State()
         self._logged: set[tuple[str, str]] = set()
