@@ -86,8 +86,8 @@ def _combine(home: Path, clients: int) -> dict[str, Any]:
     from agent.store import Store
 
     store = Store.open(home / "state" / "varde.db")
-    owner = lambda key, client: store.read_now(lambda c: ledger.owner_of(c, key, client))  # noqa: E731
-    gatherer = Gatherer(home / "state" / "out" / "clients", owner)
+    folder = home / "state" / "out" / "clients"
+    gatherer = Gatherer(folder, lambda places: store.read_now(lambda c: ledger.owners_of(c, places)))
     begun = time.perf_counter()
     spool = Spool(home / "ready")
     taken = gatherer.take(spool, clients, {})

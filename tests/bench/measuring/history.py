@@ -23,7 +23,7 @@ from measuring.site import TOKEN, running_site, settings
 
 Timing = Callable[[], float]
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-SOURCES = 4
+SOURCES = 2  # so that even a hundred alarms fill a page of one source
 A_DAY = 10_000  # alarms; so both journals hold a day that is equally full
 CAUGHT_UP = 1000
 BYTES_AN_ALARM = 800
@@ -33,7 +33,7 @@ BYTES_AN_ALARM = 800
 
 
 def fill(path: Path, alarms: int) -> None:
-    """A journal of `alarms` acknowledged alarms, the newest of today, `A_DAY` a day, of four sources in turn.
+    """A journal of `alarms` acknowledged alarms, the newest of today, `A_DAY` a day, of two sources in turn.
 
     As the product would have left it, but written without flushes and with its indexes made afterwards.
     """
@@ -61,7 +61,7 @@ def _insert(connection: sqlite3.Connection, alarms: int) -> None:
     raw = json.dumps({"id": 0, "description": "detected.person", "ack": "N", "snapshot_status": "ready"})
     connection.execute(
         "INSERT INTO alarms WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) SELECT"
-        f" i, 'd' || (i % {SOURCES}), 'BENCH', printf('%09d', i), CASE i % 5 WHEN 0 THEN 'vehicle' ELSE 'person' END,"
+        f" i, 'd' || (i % {SOURCES}), 'BENCH', printf('%09d', i), CASE i % 3 WHEN 0 THEN 'vehicle' ELSE 'person' END,"
         " strftime('%Y-%m-%dT%H:%M:%fZ', ?2 + i * ?3, 'unixepoch'),"
         " strftime('%Y-%m-%dT%H:%M:%fZ', ?2 + i * ?3, 'unixepoch'),"
         " '9998', i % 9, i % 9, 'Loading bay', 'Person detected', 0, 1, 'expired', 'unavailable', ?4 FROM n",

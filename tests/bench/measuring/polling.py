@@ -139,7 +139,7 @@ def lateness(size: Size, directory: Path) -> list[Figure]:
 
 
 def latency(size: Size, directory: Path) -> list[Figure]:
-    devices, alarms = pick(size, (8, 60), (8, 16), (2, 3))
+    devices, alarms = pick(size, (4, 100), (4, 32), (2, 3))
     with child(device.serve, devices) as far, child(serve_receiver) as centre:
         raised, journalled, acknowledged = trio.run(_latency, far, centre.ready, directory, devices, alarms)
     table = Table("alarm-latency")

@@ -35,7 +35,7 @@ def document(
     loopback = "127.0.0.1:0"
     paths = {part: str(directory / part.removesuffix("_dir")) for part in ("state_dir", "log_dir", "run_dir")}
     return {
-        "site": {"id": "bench"},
+        "site": {"id": "bench", "timezone": "UTC"},
         "paths": paths,
         "log": {"level": "error"},
         "patriot": {"listen": loopback, "keys_file": str(keys)},
