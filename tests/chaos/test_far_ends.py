@@ -13,6 +13,7 @@ from hostile import LONG, Site, put_client, raise_alarm, table
 from agent.vendors.lab import Ill
 
 MEMORY_KB = 250_000
+BACKLOG = 9_900 if LONG else 3_000  # numbers begin anew after 9,999
 VENDORS: dict[str, dict[str, Any]] = {
     "davantis": {"username": "u", "password": "p"},
     "lockt": {"api_user": "u", "api_key": "k"},
@@ -21,7 +22,7 @@ VENDORS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("vendor", VENDORS if LONG else ["davantis", "milestone"])
+@pytest.mark.parametrize("vendor", VENDORS if LONG else ["milestone"])
 async def test_hostile_far_ends_harm_nobody_else(site: Site, vendor: str) -> None:
     await site.add_device(poll_interval_s=0.1)
     await site.add_receiver(supervision_interval_s=0)
@@ -117,7 +118,7 @@ async def test_three_of_twenty_devices_are_sick_and_the_others_do_not_notice(sit
     )
 
 
-async def test_ten_thousand_alarms_of_an_outage_arrive_once_each_in_order(site: Site) -> None:
+async def test_the_alarms_of_an_outage_arrive_once_each_in_order(site: Site) -> None:
     device = await site.add_device(poll_interval_s=0.1)
     await site.add_receiver(supervision_interval_s=0)
     await site.start()
@@ -125,10 +126,11 @@ async def test_ten_thousand_alarms_of_an_outage_arrive_once_each_in_order(site: 
     await site.until(lambda: len(site.journalled()) == 1, "all is well")
     device.laboratory.close_port()
     await site.until(lambda: site.agent.get("/api/v1/sources")[0]["state"] == "down", "the outage is noticed")
-    ids = ["20001", *device.raise_backlog(10_000, 3600 * 4)]
+    ids = ["20001", *device.raise_backlog(BACKLOG, BACKLOG * 1.5)]
     device.laboratory.open_port()
     await site.until(lambda: len(site.journalled()) >= len(ids), "all are journalled")
     assert site.journalled() == ids
     await site.until(lambda: site.pending() == 0, "and delivered")
-    assert len({event.sequence for event in site.receiver.events}) > 9_999 - 1
+    order = [event.sequence for event in site.receiver.events if event.text]
+    assert len(site.receiver.events) >= len(ids) and order == sorted(order), "under rising numbers"
     site.assert_no_defect_logged()
