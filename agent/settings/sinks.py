@@ -3,8 +3,9 @@
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_serializer, model_validator
 
 from agent.alarms.model import Kind
 from agent.settings.types import HttpUrl, Name, Port, Seconds, Section
@@ -131,6 +132,12 @@ class WebhookSink(_Sink):
     """PEM file of the authority that signed the far end's certificate; absent: the system's authorities"""
     timeout_s: Seconds = 10.0
     """how long one answer may take"""
+
+    @field_serializer("url", when_used="json")
+    def _without_token(self, url: str) -> str:
+        """What is shown and goes into a bundle: path and query of a webhook's address often are its password."""
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc}" + ("/********" if parts.path.strip("/") or parts.query else "")
 
 
 def _mqtt(value: str) -> str:

@@ -98,6 +98,7 @@ def configure(site: Site, ports: dict[str, int]) -> list[str]:
     return [
         *(secret(name) for name in ("d", "l", "s", "m", "w", "h", "q", "x", "share")),
         "0123456789abcdef",
+        "query-" + "q" * 12,
         TOKEN,
         KEY,
     ]
