@@ -122,9 +122,10 @@ class Journal:
         received_at = _to_the_millisecond(self._now())
         stamp = instant(received_at)
         fresh: list[JournalledAlarm] = []
+        cursor = connection.cursor()
         for alarm in map(_as_kept, alarms):
             account, zone = place(alarm.device)
-            inserted = connection.execute(_INSERT, (source, *_columns(alarm, stamp, account, zone)))
+            inserted = cursor.execute(_INSERT, (source, *_columns(alarm, stamp, account, zone)))
             if inserted.rowcount:
                 assert inserted.lastrowid is not None
                 fresh.append(JournalledAlarm(inserted.lastrowid, source, received_at, account, zone, alarm))

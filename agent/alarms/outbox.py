@@ -27,6 +27,7 @@ STATES = ("pending", "acknowledged", "rejected")
 # Held until then, unless the clock has been set back behind the moment it was written: then nobody knows how long.
 _HELD = "attempts = 0 AND next_attempt_at IS NOT NULL AND next_attempt_at > ?2 AND created_at <= ?2"
 _DUE = f"state = 'pending' AND NOT ({_HELD})"
+_SENT = Hold(False)
 _ACCOUNTS = f"""
 WITH RECURSIVE found(account) AS (
     SELECT (SELECT account FROM outbox WHERE sink = ?1 AND {_DUE} ORDER BY account LIMIT 1)
@@ -69,7 +70,7 @@ def enqueue(
     for sink in sinks:
         if not sink.wants(alarm.source, alarm.alarm.kind, alarm.alarm.armed):
             continue
-        decision = hold(connection, alarm, sink.name, sink.hold_repeats_s, now) if sink.hold_repeats_s else Hold(False)
+        decision = hold(connection, alarm, sink.name, sink.hold_repeats_s, now) if sink.hold_repeats_s else _SENT
         if decision.held:
             held_back(sink.name)
         if not decision.held or decision.until is not None:
