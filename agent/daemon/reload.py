@@ -1,4 +1,4 @@
-"""SIGHUP: read configuration and keys again; sources and sinks that changed are exchanged, the others go on.
+"""SIGHUP: read configuration and keys again; sources, sinks and a share that changed are exchanged, the others go on.
 
 broken file ──→ the old settings stay, said in the log and as a problem
 good file ────→ removed stop · changed stop and start · new start; what only a start can change is named
@@ -47,6 +47,8 @@ class Reloader:
     async def _apply(self, settings: Settings) -> None:
         site, old = self._site, self._site.settings
         waiting = [table for table in NEEDS_START if getattr(settings, table) != getattr(old, table)]
+        if "share" in waiting and settings.share is not None and old.share is not None:
+            waiting.remove("share")
         site.problems.pop("restart", None)
         if waiting:
             names = ", ".join(f"[{table}]" for table in waiting)
@@ -54,6 +56,8 @@ class Reloader:
             log.warning("changes of %s take effect at the next start", names)
         # What needs a start keeps its old value, so that the status tells what is in force.
         site.settings = settings.model_copy(update={table: getattr(old, table) for table in waiting})
+        if site.settings.share != old.share:
+            site.batches.exchange(site.settings)
         if settings.log != old.log:
             logs.set_up(settings.log, old.paths.log_dir)
         await self._exchange_sources(old, settings)

@@ -20,6 +20,7 @@ from agent.metrics import Metrics
 from agent.patriot import client_state, ledger
 from agent.patriot.batch_views import list_batches
 from agent.patriot.schedule import Schedule
+from agent.patriot.share import open_share
 from agent.patriot.share.base import Share
 from agent.patriot.share.health import LOGIN_WINDOW_S, ShareHealth
 from agent.patriot.shipment import Shipment
@@ -65,8 +66,8 @@ class Batches:
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._store = store
-        self._settings = settings
         self._share = share
+        self._exchange: Settings | None = None
         self._metrics = metrics
         self._now = now
         self._lock = trio.Lock()
@@ -75,8 +76,14 @@ class Batches:
         self._recovered = False
         self._box_fails = False  # the last look failed on this box's own disk
         self._last: Batch | None = None
-        combine, paths, zone = settings.combine, settings.paths, settings.site.zone
-        self._schedule = Schedule(now, zone, combine.minute, combine.every_s)
+        combine = settings.combine
+        self._schedule = Schedule(now, settings.site.zone, combine.minute, combine.every_s)
+        self._use(settings, share)
+
+    def _use(self, settings: Settings, share: Share | None) -> None:
+        store, now, combine, paths, zone = self._store, self._now, settings.combine, settings.paths, settings.site.zone
+        self._settings = settings
+        self._share = share
         if share is not None and settings.share is not None:
             self._health = ShareHealth(settings.share.kind, share.place, now, self._share_heard)
             self._shipment = Shipment(store, share, settings.share, combine, paths.clients, paths.ready, zone, now)
@@ -93,10 +100,25 @@ class Batches:
         if self._share is None:
             raise Fault(FaultClass.REJECTED, "No share is configured.", hint="Add [share] to agent.toml.")
         async with self._lock:
+            self._use_exchanged()
             self._last = await self._batch(who)
         self._metrics.batches.labels(self._last.outcome).inc()
         self._metrics.batch_clients.set(self._last.clients)
         return self._last
+
+    def exchange(self, settings: Settings) -> None:
+        """Another share in place of the one there is, or the same with another password: from the next look at it on.
+
+        What is under way is not cut off, and nobody waits for a share that hangs. Call `retry_now` to have it soon.
+        """
+        self._exchange = settings
+
+    def _use_exchanged(self) -> None:
+        """The caller holds the lock, and every connection is closed between two who hold it."""
+        if self._exchange is not None and self._exchange.share is not None:
+            self._use(self._exchange, open_share(self._exchange.share))
+            self._recovered = False
+        self._exchange = None
 
     def retry_now(self) -> None:
         """After SIGHUP: ask the share again at once, a refused log-in too."""
@@ -140,12 +162,13 @@ class Batches:
 
     async def _keep_looking(self) -> None:
         """Read the results between batches. After a refused log-in only as often as an account bears it."""
-        settings = self._settings.share
-        while self._share is not None and settings is not None:
+        while self._share is not None and self._settings.share is not None:
             self._wake = trio.Event()
             async with self._lock:
+                self._use_exchanged()
                 await self._look()
-            pause_s = LOGIN_WINDOW_S if self._health.login_is_refused else settings.results_interval_s
+            results_interval_s = self._settings.share.results_interval_s
+            pause_s = LOGIN_WINDOW_S if self._health.login_is_refused else results_interval_s
             with trio.move_on_after(pause_s):
                 await self._wake.wait()
         await trio.sleep_forever()
