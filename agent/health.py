@@ -86,7 +86,7 @@ def _process(site: "Site") -> Iterator[Warning]:
                 "failing",
                 f"The service {service['name']} does not run",
                 service["error"] or "It gives no sign of life.",
-                "Run varde bundle and send the archive to support.",
+                _service_step(str(service["name"])),
                 "it runs again",
             )
 
@@ -169,6 +169,12 @@ def _clients(site: "Site") -> Iterator[Warning]:
             "Run varde check; nothing is lost meanwhile.",
             "the share answers",
         )
+
+
+def _service_step(name: str) -> str:
+    if name.startswith("listener-"):
+        return "Free that address, or change it in agent.toml and restart; it is tried again by itself."
+    return "Run varde bundle and send the archive to support."
 
 
 def _next_step(fault: Fault | None) -> str:

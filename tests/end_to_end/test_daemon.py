@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import tarfile
 import time
+from pathlib import Path
 
 import httpx
 from harness import Agent
@@ -114,7 +115,22 @@ def test_a_port_in_use_fails_one_listener_and_not_the_start(agent: Agent) -> Non
         status = agent.until(lambda: agent.answers("/api/v1/status"))
         assert status["state"] == "failing" and "metrics" in status["headline"]
         assert f"127.0.0.1:{port}" in json.dumps(status["warnings"])
+        assert "change it in agent.toml" in status["warnings"][0]["next_step"]
         assert httpx.get(f"{agent.url('patriot')}/openapi.json").status_code == 200
+
+
+def test_reload_exchanges_the_share(agent: Agent, tmp_path: Path) -> None:
+    missing, other = tmp_path / "missing", tmp_path / "other"
+    other.mkdir()
+    agent.configure(DEAD_SOURCE.format(share=missing))
+    agent.start()
+    assert agent.process is not None
+    agent.until(lambda: agent.get("/api/v1/status")["share"]["state"] == "down")
+    agent.config.write_text(agent.config.read_text().replace(str(missing), str(other)))
+    agent.process.send_signal(signal.SIGHUP)
+    agent.until(lambda: agent.get("/api/v1/status")["share"]["state"] == "up")
+    status = agent.get("/api/v1/status")
+    assert str(other) in status["share"]["place"] and "restart" not in status["problems"]
 
 
 def test_reload_exchanges_what_changed_and_keeps_the_old_when_broken(agent: Agent) -> None:
