@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +62,7 @@ def box(settings: Settings, config: Path | None) -> Iterator[Check]:
     )
     yield from _config_mode(settings, config)
     yield _directory("state-directory", "State directory", settings.paths.state_dir)
+    yield from _log_directory(settings.paths.log_dir)
     yield _disk(settings.paths.state_dir, settings.media.min_free_bytes)
     yield clock()
     yield _keys(settings.patriot.keys_file)
@@ -101,6 +102,13 @@ def _directory(check_id: str, title: str, path: Path) -> Check:
         f"{path} cannot be written by this user.",
         f"chown varde:varde {path}, or run as varde.",
     )
+
+
+def _log_directory(path: Path) -> Iterator[Check]:
+    """Told only where it is wrong, and no failure: the agent works without its files and logs to the journal."""
+    check = _directory("log-directory", "Log directory", path)
+    if check.result == "failed":
+        yield replace(check, result="warning")
 
 
 def _disk(path: Path, wanted: int) -> Check:
