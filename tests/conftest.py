@@ -1,6 +1,7 @@
 """What several rooms' tests share."""
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -59,6 +60,13 @@ class Post:
 
     async def rows(self, sql: str = "SELECT * FROM outbox ORDER BY id", values: Sequence[Any] = ()) -> list[Any]:
         return await self.store.read(lambda c: c.execute(sql, values).fetchall())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _test_variables() -> None:
+    """The suite's own variables, read when its modules were loaded, would be unknown settings to the agent."""
+    for name in ("VARDE_TEST", "VARDE_SEED"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture
