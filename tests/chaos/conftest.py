@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import trio
 from harness import Agent
-from hostile import SEED, Site
+from hostile import LONG, SEED, Site
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long forms take what they take."""
+    for item in items:
+        if LONG and Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(3600))
 
 
 @pytest.fixture
