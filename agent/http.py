@@ -44,6 +44,7 @@ class HttpClient:
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
         self._opened: httpx.AsyncClient | None = None
+        self._closed = False
         self._options: dict[str, Any] = {
             # A shorter wait for the connection than for the exchange, or a silent address would pass for a slow device.
             "timeout": httpx.Timeout(timeout_s, connect=0.8 * timeout_s),
@@ -89,12 +90,16 @@ class HttpClient:
                 yield response
 
     async def aclose(self) -> None:
+        """Whoever still asks gets a `Fault`: a stop or a reload closes a source whose pictures are being fetched."""
+        self._closed = True
         if self._opened is not None:
             await self._opened.aclose()
 
     @property
     def _client(self) -> httpx.AsyncClient:
         """Made at the first request: a ca_file that cannot be read is this far end's fault, not the start's."""
+        if self._closed:
+            raise Fault(FaultClass.REFUSED, f"{self.url} is not asked any more: it has been closed here.")
         if self._opened is None:
             self._opened = httpx.AsyncClient(verify=_tls(self._ca_file), **self._options)
         return self._opened

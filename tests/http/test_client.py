@@ -114,3 +114,13 @@ async def test_proxy_variables_are_not_heard(laboratory: Laboratory, monkeypatch
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     async with client_of(laboratory.url) as client:
         assert (await client.request("GET", "/hello")).status_code == 200
+
+
+async def test_who_asks_after_the_close_gets_a_fault(laboratory: Laboratory) -> None:
+    async with client_of(laboratory.url) as client:
+        await client.request("GET", "/hello")
+    with pytest.raises(Fault, match="closed here"):
+        await client.request("GET", "/hello")
+    with pytest.raises(Fault, match="closed here"):
+        async with client.stream("GET", "/hello"):
+            pass
