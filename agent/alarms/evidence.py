@@ -209,7 +209,7 @@ class EvidenceKeeper:
                 (state.value, name, content_type, size, instant(self._now()), alarm_id, media.value),
             )
             column = {Media.SNAPSHOT: "snapshot", Media.VIDEO: "video"}[media]
-            connection.execute(f"UPDATE alarms SET {column} = ? WHERE id = ?", (state.value, alarm_id))  # noqa: S608
+            connection.execute(f"UPDATE alarms SET {column} = ? WHERE id = ?", (state.value, alarm_id))  # noqa: S608 - ours
 
         await self._store.write(work)
         self.changed.ring()
@@ -249,7 +249,7 @@ class EvidenceKeeper:
             excess -= row["bytes"]
 
     async def _expire(self, reason: str, where: str, values: list[object]) -> None:
-        sql = f"SELECT alarm_id, media, path FROM media WHERE {where} ORDER BY fetched_at LIMIT 1000"  # noqa: S608
+        sql = f"SELECT alarm_id, media, path FROM media WHERE {where} ORDER BY fetched_at LIMIT 1000"  # noqa: S608 - ours
         for row in await self._store.read(lambda c: c.execute(sql, values).fetchall()):
             if row["path"]:
                 (self._directory / row["path"]).unlink(missing_ok=True)
